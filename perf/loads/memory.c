@@ -10,6 +10,10 @@
 #include "load.h"
 #include <malloc.h>
 
+/* The tail of a large block that was never written is usable but not resident: its pages are not the block's own. */
+#define PAGE ((size_t)4096)
+#define LARGE (64 * LOAD_KIB)
+
 struct heap {
 	char **blocks;
 	uint32_t *sizes;
@@ -65,15 +69,18 @@ static void overhead(const char *kind) {
 	double ns = (double)(load_now_ns() - start) / (2.0 * (double)heap.count);
 	double grown = (double)(load_vm_kib("VmRSS:") - base_kib) * 1024;
 	double usable = 0;
+	double own = 0;
 	for (size_t i = 0; i < heap.count; i++) {
-		usable += (double)malloc_usable_size(heap.blocks[i]);
+		size_t room = malloc_usable_size(heap.blocks[i]);
+		size_t written = (heap.sizes[i] + PAGE - 1) & ~(PAGE - 1);
+		usable += (double)room;
+		own += (double)(room < LARGE || room < written ? room : written);
 	}
-	/* A part of a block that was never written is usable but not resident: the growth can be below usable. */
 	double asked = (double)heap.asked;
 	char name[64];
 	snprintf(name, sizeof name, "overhead.%s", kind);
 	load_result(name, ns, "total_pct=%.2f overhead_pct=%.2f info_waste_pct=%.2f info_live_kib=%.0f",
-	            100 * (grown - asked) / asked, 100 * (grown - usable) / usable, 100 * (usable - asked) / asked,
+	            100 * (grown - asked) / asked, 100 * (grown - own) / asked, 100 * (usable - asked) / asked,
 	            asked / 1024);
 }
 
