@@ -36,7 +36,7 @@ def main(table):
                         for line in lines:
                             test = json.loads(line)
                             count += 1
-                            label = f"{name}: {test['name']}"
+                            label = f"{name}: {test['name'].split(':', 1)[-1]}"
                             if test["result"] in PASSED:
                                 passed += 1
                             elif test["result"] in SKIPPED:

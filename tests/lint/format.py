@@ -29,9 +29,9 @@ def check(root, _args):
 
 
 def plant(root):
-    path = next(p for p in common.tree_files(root) if p.endswith(".c"))
-    common.append(root, path, "int   planted( void ){return 1 ;}\n")
-    return f"{path} ends with a badly laid out function"
+    os.makedirs(os.path.join(root, "lib/base"), exist_ok=True)
+    common.append(root, "lib/base/planted.c", "int   planted( void ){return 1 ;}\n")
+    return "lib/base/planted.c has a badly laid out function"
 
 
 if __name__ == "__main__":
