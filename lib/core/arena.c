@@ -1,0 +1,235 @@
+/* core/arena.c: the buddy system; see core/arena.h. */
+#include "core/arena.h"
+
+#include <string.h>
+
+/* Order k has slices >> k blocks. Its bitmap starts after those of the smaller orders; from the order with one word
+ * on, each has a word of its own. */
+static size_t words_before(unsigned order) {
+	size_t total = 2 * HYPI_BITMAP_WORDS;
+	unsigned single = hypi_log2_floor(HYPI_BITMAP_WORDS);
+	return order <= single ? total - (total >> order) : total - 2 + (order - single);
+}
+
+_Static_assert(2 * HYPI_BITMAP_WORDS - 1 + HYPI_ORDERS <= HYPI_BUDDY_WORDS, "the buddy bitmaps fit");
+
+static uint64_t *word_of(hypi_arena *arena, unsigned order, uint32_t block) {
+	return &arena->buddy[words_before(order) + (block >> 6)];
+}
+
+static bool is_free(const hypi_arena *arena, unsigned order, uint32_t block) {
+	return arena->buddy[words_before(order) + (block >> 6)] >> (block & 63) & 1;
+}
+
+static void set_free(hypi_arena *arena, unsigned order, uint32_t block) {
+	*word_of(arena, order, block) |= UINT64_C(1) << (block & 63);
+	arena->summary[order] |= UINT64_C(1) << (block >> 6);
+	arena->orders |= 1u << order;
+}
+
+static void clear_free(hypi_arena *arena, unsigned order, uint32_t block) {
+	uint64_t *word = word_of(arena, order, block);
+	*word &= ~(UINT64_C(1) << (block & 63));
+	if (*word != 0) return;
+	arena->summary[order] &= ~(UINT64_C(1) << (block >> 6));
+	if (arena->summary[order] == 0) arena->orders &= ~(1u << order);
+}
+
+/* ---- ranges of a slice bitmap ---- */
+
+static uint64_t range_mask(uint32_t *first, uint32_t end) {
+	unsigned shift = *first & 63;
+	uint32_t here = 64 - shift, left = end - *first;
+	if (here > left) here = left;
+	*first += here;
+	return hypi_low_mask(here) << shift;
+}
+
+static void range_set(uint64_t *bits, uint32_t first, uint32_t count) {
+	for (uint32_t at = first, end = first + count; at < end;) {
+		uint64_t *word = &bits[at >> 6];
+		*word |= range_mask(&at, end);
+	}
+}
+
+static void range_clear(uint64_t *bits, uint32_t first, uint32_t count) {
+	for (uint32_t at = first, end = first + count; at < end;) {
+		uint64_t *word = &bits[at >> 6];
+		*word &= ~range_mask(&at, end);
+	}
+}
+
+static bool range_any(const uint64_t *bits, uint32_t first, uint32_t count) {
+	for (uint32_t at = first, end = first + count; at < end;) {
+		uint64_t word = bits[at >> 6];
+		if (word & range_mask(&at, end)) return true;
+	}
+	return false;
+}
+
+/* ---- the buddy system ---- */
+
+void hypi_arena_init(hypi_arena *arena, uintptr_t base, uint32_t slices) {
+	memset(arena, 0, sizeof *arena);
+	arena->base = base;
+	arena->slices = slices;
+	arena->order = hypi_log2_floor(slices);
+	arena->free_slices = slices;
+	set_free(arena, arena->order, 0);
+}
+
+static void give_block(hypi_arena *arena, unsigned order, uint32_t block) {
+	while (order < arena->order && is_free(arena, order, block ^ 1)) {
+		clear_free(arena, order, block ^ 1);
+		block >>= 1;
+		order++;
+	}
+	set_free(arena, order, block);
+}
+
+/* Frees a range in the largest aligned blocks that make it up. */
+static void give_range(hypi_arena *arena, uint32_t first, uint32_t end) {
+	while (first < end) {
+		unsigned order = hypi_log2_floor(end - first);
+		if (first != 0 && hypi_ctz(first) < order) order = hypi_ctz(first);
+		give_block(arena, order, first >> order);
+		first += 1u << order;
+	}
+}
+
+uint32_t hypi_arena_take(hypi_arena *arena, uint32_t count, unsigned align_order) {
+	unsigned want = hypi_log2_ceil(count);
+	if (align_order > want) want = align_order;
+	if (want > arena->order) return HYPI_NO_SLICE;
+	uint32_t candidates = arena->orders >> want << want;
+	if (candidates == 0) return HYPI_NO_SLICE;
+	unsigned order = hypi_ctz(candidates);
+	uint32_t word = hypi_ctz(arena->summary[order]);
+	uint32_t block = (word << 6) + hypi_ctz(arena->buddy[words_before(order) + word]);
+	clear_free(arena, order, block);
+	while (order > want) {
+		order--;
+		block <<= 1;
+		set_free(arena, order, block | 1);
+	}
+	uint32_t first = block << want;
+	give_range(arena, first + count, first + (1u << want));
+	range_set(arena->used, first, count);
+	range_clear(arena->settled, first, count);
+	arena->free_slices -= count;
+	return first;
+}
+
+bool hypi_arena_take_at(hypi_arena *arena, uint32_t first, uint32_t count) {
+	uint32_t end = first + count;
+	if (end > arena->slices || range_any(arena->used, first, count)) return false;
+	for (uint32_t at = first; at < end;) {
+		unsigned order = 0;
+		while (!is_free(arena, order, at >> order)) order++;
+		uint32_t start = at >> order << order, stop = start + (1u << order);
+		clear_free(arena, order, at >> order);
+		give_range(arena, start, at);
+		if (stop > end) give_range(arena, end, stop);
+		at = stop;
+	}
+	range_set(arena->used, first, count);
+	range_clear(arena->settled, first, count);
+	arena->free_slices -= count;
+	return true;
+}
+
+void hypi_arena_give(hypi_arena *arena, uint32_t first, uint32_t count, bool dirty) {
+	HYP_ASSERT(first + count <= arena->slices);
+	range_clear(arena->used, first, count);
+	if (dirty) {
+		range_set(arena->dirty, first, count);
+		arena->young = true;
+	} else {
+		range_clear(arena->dirty, first, count);
+	}
+	arena->free_slices += count;
+	give_range(arena, first, first + count);
+}
+
+bool hypi_arena_is_clean(const hypi_arena *arena, uint32_t first, uint32_t count) {
+	return !range_any(arena->dirty, first, count);
+}
+
+/* ---- purging ---- */
+
+static uint64_t purge_word(const hypi_arena *arena, uint32_t word, bool settled_only) {
+	uint64_t bits = arena->dirty[word] & ~arena->used[word];
+	return settled_only ? bits & arena->settled[word] : bits;
+}
+
+bool hypi_arena_next_purge(const hypi_arena *arena, uint32_t from, bool settled_only, uint32_t *ret_first,
+                           uint32_t *ret_count) {
+	uint32_t at = from;
+	while (at < arena->slices) {
+		uint64_t bits = purge_word(arena, at >> 6, settled_only) >> (at & 63);
+		if (bits != 0) {
+			at += hypi_ctz(bits);
+			break;
+		}
+		at = (at | 63) + 1;
+	}
+	if (at >= arena->slices) return false;
+	uint32_t end = at;
+	while (end < arena->slices) {
+		uint64_t holes = ~purge_word(arena, end >> 6, settled_only) >> (end & 63);
+		if (holes != 0 && hypi_ctz(holes) < 64 - (end & 63)) {
+			end += hypi_ctz(holes);
+			break;
+		}
+		end = (end | 63) + 1;
+	}
+	if (end > arena->slices) end = arena->slices;
+	*ret_first = at;
+	*ret_count = end - at;
+	return true;
+}
+
+bool hypi_arena_settle(hypi_arena *arena) {
+	uint64_t any = 0;
+	for (uint32_t w = 0; w < (arena->slices + 63) / 64; w++) {
+		arena->settled[w] = arena->dirty[w] & ~arena->used[w];
+		any |= arena->settled[w];
+	}
+	arena->young = any != 0;
+	return any != 0;
+}
+
+/* ---- the checker ---- */
+
+static const char *check_order(const hypi_arena *arena, unsigned order, uint64_t *covered) {
+	uint32_t blocks = arena->slices >> order;
+	uint64_t summary = 0;
+	for (uint32_t block = 0; block < blocks; block++) {
+		if (!is_free(arena, order, block)) continue;
+		summary |= UINT64_C(1) << (block >> 6);
+		if (order < arena->order && is_free(arena, order, block ^ 1)) return "two buddies are both free";
+		for (uint32_t s = block << order; s < (block + 1) << order; s++) {
+			if (covered[s >> 6] >> (s & 63) & 1) return "a slice lies in two free blocks";
+			covered[s >> 6] |= UINT64_C(1) << (s & 63);
+		}
+	}
+	if (summary != arena->summary[order]) return "a summary word is wrong";
+	if ((arena->orders >> order & 1) != (summary != 0)) return "the order mask is wrong";
+	return NULL;
+}
+
+const char *hypi_arena_check(const hypi_arena *arena) {
+	uint64_t covered[HYPI_BITMAP_WORDS] = {0};
+	for (unsigned order = 0; order <= arena->order; order++) {
+		const char *wrong = check_order(arena, order, covered);
+		if (wrong != NULL) return wrong;
+	}
+	uint32_t free_slices = 0;
+	for (uint32_t s = 0; s < arena->slices; s++) {
+		bool is_covered = covered[s >> 6] >> (s & 63) & 1, is_used = arena->used[s >> 6] >> (s & 63) & 1;
+		if (is_covered == is_used) return is_used ? "a used slice lies in a free block" : "a free slice is lost";
+		free_slices += is_covered;
+	}
+	if (free_slices != arena->free_slices) return "the count of free slices is wrong";
+	return NULL;
+}

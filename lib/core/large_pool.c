@@ -1,0 +1,398 @@
+/* core/large_pool.c: see core/large_pool.h. */
+#include "core/large_pool.h"
+
+#include "base/atomic.h"
+#include "core/meta.h"
+#include "core/page_map.h"
+
+#include <errno.h>
+#include <string.h>
+
+void hypi_large_pool_init(hypi_large_pool *pool, const hyp_backing *backing, size_t arena_bytes, uint64_t decay_ms) {
+	memset(pool, 0, sizeof *pool);
+	pool->backing = *backing;
+	pool->arena_bytes = arena_bytes;
+	pool->decay_ms = decay_ms;
+}
+
+/* ---- lists of arenas by largest free order; the caller holds the lock ---- */
+
+static void unlist(hypi_large_pool *pool, hypi_arena *arena) {
+	if (arena->listed == 0) return;
+	if (arena->prev != NULL) arena->prev->next = arena->next;
+	else pool->lists[arena->listed] = arena->next;
+	if (arena->next != NULL) arena->next->prev = arena->prev;
+	if (pool->lists[arena->listed] == NULL) pool->list_mask &= ~(1u << arena->listed);
+	arena->listed = 0;
+}
+
+static void relist(hypi_large_pool *pool, hypi_arena *arena) {
+	uint32_t largest = hypi_arena_largest(arena);
+	if (largest == arena->listed) return;
+	unlist(pool, arena);
+	arena->listed = largest;
+	if (largest == 0) return;
+	arena->prev = NULL;
+	arena->next = pool->lists[largest];
+	if (arena->next != NULL) arena->next->prev = arena;
+	pool->lists[largest] = arena;
+	pool->list_mask |= 1u << largest;
+}
+
+static void link_arena(hypi_large_pool *pool, hypi_arena *arena) {
+	arena->id = pool->arenas_made++;
+	arena->all_prev = NULL;
+	arena->all_next = pool->all;
+	if (pool->all != NULL) pool->all->all_prev = arena;
+	pool->all = arena;
+	pool->arenas++;
+	pool->whole_arenas++;
+	pool->mapped_bytes += (size_t)arena->slices << HYPI_SLICE_LOG2;
+	relist(pool, arena);
+}
+
+static void unlink_arena(hypi_large_pool *pool, hypi_arena *arena) {
+	unlist(pool, arena);
+	if (arena->all_prev != NULL) arena->all_prev->all_next = arena->all_next;
+	else pool->all = arena->all_next;
+	if (arena->all_next != NULL) arena->all_next->all_prev = arena->all_prev;
+	pool->arenas--;
+	pool->whole_arenas--;
+	pool->mapped_bytes -= (size_t)arena->slices << HYPI_SLICE_LOG2;
+}
+
+/* ---- growth ---- */
+
+static size_t granule_bytes(const hypi_large_pool *pool) {
+	size_t granule = pool->backing.granule_bytes;
+	return granule < HYPI_SLICE_BYTES ? HYPI_SLICE_BYTES : granule;
+}
+
+/* Reserves an arena; smaller and smaller ones when address space is short. Called without the lock. */
+static hyp_status make_arena(hypi_large_pool *pool, size_t least_bytes, hypi_arena **ret_arena) {
+	size_t bytes = pool->arena_bytes;
+	size_t least = (size_t)1 << hypi_log2_ceil(least_bytes);
+	if (least < granule_bytes(pool)) least = granule_bytes(pool);
+	if (bytes < least) bytes = least;
+	hypi_arena *arena = hypi_meta_alloc(sizeof *arena);
+	if (arena == NULL) return HYP_ERR_NO_MEMORY;
+	for (;; bytes >>= 1) {
+		uintptr_t base;
+		hyp_status status = pool->backing.reserve(pool->backing.context, bytes, bytes, &base);
+		if (status == HYP_OK) {
+			if (hypi_page_map_cover(base, bytes)) {
+				if (pool->backing.flags & HYP_BACKING_HOST) hypi_os_name((void *)base, bytes, "hypool arena");
+				hypi_arena_init(arena, base, (uint32_t)(bytes >> HYPI_SLICE_LOG2));
+				*ret_arena = arena;
+				return HYP_OK;
+			}
+			if (pool->backing.release(pool->backing.context, base, bytes) != HYP_OK) status = HYP_ERR_OS;
+			status = HYP_ERR_NO_MEMORY;
+		}
+		if (bytes <= least) {
+			hypi_meta_free(arena, sizeof *arena);
+			errno = ENOMEM;
+			return status == HYP_ERR_LIMIT ? status : HYP_ERR_NO_MEMORY;
+		}
+	}
+}
+
+static bool within_limit(const hypi_large_pool *pool, size_t more_bytes) {
+	if (pool->limit_bytes == 0) return true;
+	size_t used = (pool->used_slices << HYPI_SLICE_LOG2) + pool->huge_bytes;
+	return used <= pool->limit_bytes && more_bytes <= pool->limit_bytes - used;
+}
+
+hyp_status hypi_large_pool_grow(hypi_large_pool *pool, size_t bytes) {
+	hypi_arena *arena;
+	hyp_status status = make_arena(pool, bytes, &arena);
+	if (status != HYP_OK) return status;
+	hypi_lock_take(&pool->lock);
+	link_arena(pool, arena);
+	hypi_unlock(&pool->lock);
+	return HYP_OK;
+}
+
+/* ---- runs ---- */
+
+static bool take_locked(hypi_large_pool *pool, uint32_t count, unsigned align_order, hypi_run *ret_run) {
+	unsigned want = hypi_log2_ceil(count);
+	if (align_order > want) want = align_order;
+	uint32_t candidates = want + 1 >= 32 ? 0 : pool->list_mask >> (want + 1) << (want + 1);
+	if (candidates == 0) return false;
+	hypi_arena *arena = pool->lists[hypi_ctz(candidates)];
+	bool was_whole = hypi_arena_is_whole(arena);
+	uint32_t first = hypi_arena_take(arena, count, align_order);
+	HYP_ASSERT(first != HYPI_NO_SLICE);
+	pool->whole_arenas -= was_whole;
+	relist(pool, arena);
+	pool->used_slices += count;
+	if (pool->used_slices > pool->peak_used_slices) pool->peak_used_slices = pool->used_slices;
+	*ret_run = (hypi_run){.arena = arena, .first = first, .count = count};
+	ret_run->zeroed = hypi_arena_is_clean(arena, first, count) && (pool->backing.flags & HYP_BACKING_ZEROED);
+	return true;
+}
+
+static void give_locked(hypi_large_pool *pool, const hypi_run *run, bool dirty) {
+	hypi_arena_give(run->arena, run->first, run->count, dirty);
+	pool->whole_arenas += hypi_arena_is_whole(run->arena);
+	pool->used_slices -= run->count;
+	relist(pool, run->arena);
+}
+
+/* Memory that is not usable until committed is committed outside the lock: the run is already ours. */
+static hyp_status commit_run(hypi_large_pool *pool, const hypi_run *run) {
+	if (pool->backing.commit == NULL) return HYP_OK;
+	size_t bytes = (size_t)run->count << HYPI_SLICE_LOG2;
+	hyp_status status = pool->backing.commit(pool->backing.context, hypi_run_address(run), bytes);
+	if (status != HYP_OK) hypi_large_pool_give(pool, run, true);
+	return status;
+}
+
+hyp_status hypi_large_pool_take(hypi_large_pool *pool, uint32_t count, unsigned align_order, hypi_run *ret_run) {
+	if (count > HYPI_ARENA_SLICES || align_order > HYPI_ARENA_ORDER) return HYP_ERR_INVALID;
+	hypi_run run;
+	for (bool grown = false;;) {
+		hypi_lock_take(&pool->lock);
+		bool allowed = within_limit(pool, (size_t)count << HYPI_SLICE_LOG2);
+		bool taken = allowed && take_locked(pool, count, align_order, &run);
+		bool wait = allowed && !taken && pool->purging > 0;
+		hypi_unlock(&pool->lock);
+		if (!allowed) return errno = ENOMEM, HYP_ERR_LIMIT;
+		if (taken) break;
+		if (wait && grown) {
+			hypi_os_yield(); /* slices out on a purge come back in a moment */
+			continue;
+		}
+		unsigned want = hypi_log2_ceil(count);
+		if (align_order > want) want = align_order;
+		hyp_status status = hypi_large_pool_grow(pool, HYPI_SLICE_BYTES << want);
+		if (status != HYP_OK && !wait) return status;
+		grown = true;
+	}
+	hyp_status status = commit_run(pool, &run);
+	if (status == HYP_OK) *ret_run = run;
+	return status;
+}
+
+void hypi_large_pool_give(hypi_large_pool *pool, const hypi_run *run, bool dirty) {
+	hypi_lock_take(&pool->lock);
+	give_locked(pool, run, dirty);
+	hypi_unlock(&pool->lock);
+}
+
+bool hypi_large_pool_resize(hypi_large_pool *pool, hypi_run *run, uint32_t count) {
+	hypi_run change = {.arena = run->arena};
+	bool done = true;
+	hypi_lock_take(&pool->lock);
+	if (count < run->count) {
+		change.first = run->first + count;
+		change.count = run->count - count;
+		give_locked(pool, &change, true);
+	} else if (count > run->count) {
+		change.first = run->first + run->count;
+		change.count = count - run->count;
+		done = within_limit(pool, (size_t)change.count << HYPI_SLICE_LOG2) &&
+		       hypi_arena_take_at(run->arena, change.first, change.count);
+		if (done) {
+			pool->used_slices += change.count;
+			if (pool->used_slices > pool->peak_used_slices) pool->peak_used_slices = pool->used_slices;
+			relist(pool, run->arena);
+		}
+	}
+	hypi_unlock(&pool->lock);
+	if (!done) return false;
+	if (count > run->count && commit_run(pool, &change) != HYP_OK) return false;
+	run->count = count;
+	return true;
+}
+
+/* ---- purging ---- */
+
+/* Purges the runs of one arena one by one; each is out of the buddy system while the lock is open. */
+static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled_only) {
+	size_t purged = 0;
+	uint32_t from = 0, first, count;
+	while (hypi_arena_next_purge(arena, from, settled_only, &first, &count)) {
+		bool was_whole = hypi_arena_is_whole(arena);
+		if (!hypi_arena_take_at(arena, first, count)) break;
+		pool->whole_arenas -= was_whole;
+		relist(pool, arena);
+		hypi_unlock(&pool->lock);
+		uintptr_t address = arena->base + ((uintptr_t)first << HYPI_SLICE_LOG2);
+		size_t bytes = (size_t)count << HYPI_SLICE_LOG2;
+		bool done = pool->backing.purge(pool->backing.context, address, bytes) == HYP_OK;
+		hypi_lock_take(&pool->lock);
+		hypi_arena_give(arena, first, count, !done);
+		pool->whole_arenas += hypi_arena_is_whole(arena);
+		relist(pool, arena);
+		if (done) purged += bytes;
+		else hypi_add_relaxed(&pool->purge_failures, 1);
+		from = first + count;
+	}
+	return purged;
+}
+
+static size_t purge_all(hypi_large_pool *pool, bool settled_only) {
+	size_t purged = 0;
+	for (hypi_arena *arena = pool->all; arena != NULL; arena = arena->all_next) {
+		if (!arena->young || arena->purging) continue;
+		if (pool->backing.purge != NULL) {
+			/* `purging` keeps the arena alive and this thread its only purger while the lock is open. */
+			arena->purging = true;
+			pool->purging++;
+			purged += purge_arena(pool, arena, settled_only);
+			pool->purging--;
+			arena->purging = false;
+		}
+		hypi_arena_settle(arena);
+	}
+	hypi_add_relaxed(&pool->purged_bytes, purged);
+	return purged;
+}
+
+/* Unmaps whole clean arenas; one stays, so that a program that swings around an arena's edge does not map each time. */
+static void release_whole(hypi_large_pool *pool) {
+	if (pool->keep_arenas) return;
+	hypi_arena *next;
+	for (hypi_arena *arena = pool->all; arena != NULL && pool->whole_arenas > 1; arena = next) {
+		next = arena->all_next;
+		if (!hypi_arena_is_whole(arena) || arena->young || arena->purging) continue;
+		unlink_arena(pool, arena);
+		hypi_unlock(&pool->lock);
+		size_t bytes = (size_t)arena->slices << HYPI_SLICE_LOG2;
+		bool released = pool->backing.release(pool->backing.context, arena->base, bytes) == HYP_OK;
+		if (released) hypi_meta_free(arena, sizeof *arena);
+		hypi_lock_take(&pool->lock);
+		if (!released) {
+			link_arena(pool, arena);
+			return;
+		}
+		next = pool->all; /* the list may have changed meanwhile */
+	}
+}
+
+void hypi_large_pool_tick(hypi_large_pool *pool, uint64_t now_ms) {
+	uint64_t due = hypi_load_relaxed(&pool->epoch_ms);
+	if (now_ms < due) return;
+	uint64_t next = now_ms + pool->decay_ms / 2 + 1;
+	if (!atomic_compare_exchange_strong(&pool->epoch_ms, &due, next) || due == 0) return;
+	hypi_lock_take(&pool->lock);
+	purge_all(pool, true);
+	release_whole(pool);
+	hypi_unlock(&pool->lock);
+}
+
+size_t hypi_large_pool_purge(hypi_large_pool *pool) {
+	hypi_lock_take(&pool->lock);
+	size_t purged = purge_all(pool, false);
+	release_whole(pool);
+	hypi_unlock(&pool->lock);
+	return purged;
+}
+
+/* ---- mappings of their own ---- */
+
+uintptr_t hypi_large_pool_map_huge(hypi_large_pool *pool, size_t bytes, size_t alignment) {
+	hypi_lock_take(&pool->lock);
+	bool allowed = within_limit(pool, bytes);
+	if (allowed) pool->huge_bytes += bytes;
+	hypi_unlock(&pool->lock);
+	if (!allowed) return errno = ENOMEM, 0;
+	uintptr_t address = 0;
+	if (pool->backing.reserve(pool->backing.context, bytes, alignment, &address) == HYP_OK) {
+		if (hypi_page_map_cover(address, HYPI_SLICE_BYTES) &&
+		    (pool->backing.commit == NULL ||
+		     pool->backing.commit(pool->backing.context, address, bytes) == HYP_OK))
+			return address;
+		if (pool->backing.release(pool->backing.context, address, bytes) != HYP_OK)
+			hypi_add_relaxed(&pool->purge_failures, 1);
+	}
+	hypi_lock_take(&pool->lock);
+	pool->huge_bytes -= bytes;
+	hypi_unlock(&pool->lock);
+	return errno = ENOMEM, 0;
+}
+
+void hypi_large_pool_unmap_huge(hypi_large_pool *pool, uintptr_t address, size_t bytes) {
+	if (pool->backing.release(pool->backing.context, address, bytes) != HYP_OK) {
+		/* The kernel's table of mappings is full: give the memory back at least, and let the range lie. */
+		hypi_add_relaxed(&pool->purge_failures, 1);
+		if (pool->backing.purge != NULL && pool->backing.purge(pool->backing.context, address, bytes) != HYP_OK)
+			hypi_add_relaxed(&pool->purge_failures, 1);
+	}
+	hypi_lock_take(&pool->lock);
+	pool->huge_bytes -= bytes;
+	hypi_unlock(&pool->lock);
+}
+
+/* ---- questions ---- */
+
+hypi_arena *hypi_large_pool_arena_of(hypi_large_pool *pool, uintptr_t address) {
+	hypi_lock_take(&pool->lock);
+	hypi_arena *arena = pool->all;
+	while (arena != NULL && address - arena->base >= (uintptr_t)arena->slices << HYPI_SLICE_LOG2)
+		arena = arena->all_next;
+	hypi_unlock(&pool->lock);
+	return arena;
+}
+
+size_t hypi_large_pool_dirty_slices(hypi_large_pool *pool) {
+	size_t slices = 0;
+	hypi_lock_take(&pool->lock);
+	for (hypi_arena *arena = pool->all; arena != NULL; arena = arena->all_next)
+		for (size_t w = 0; w < HYPI_BITMAP_WORDS; w++)
+			slices += (size_t)__builtin_popcountll(arena->dirty[w] & ~arena->used[w]);
+	hypi_unlock(&pool->lock);
+	return slices;
+}
+
+size_t hypi_large_pool_largest_free(hypi_large_pool *pool) {
+	hypi_lock_take(&pool->lock);
+	size_t largest = pool->list_mask == 0 ? 0 : (size_t)1 << (hypi_log2_floor(pool->list_mask) - 1);
+	hypi_unlock(&pool->lock);
+	return largest;
+}
+
+static const char *check_locked(hypi_large_pool *pool) {
+	size_t used = 0, mapped = 0;
+	uint32_t arenas = 0, whole = 0, mask = 0;
+	for (hypi_arena *arena = pool->all; arena != NULL; arena = arena->all_next) {
+		const char *wrong = hypi_arena_check(arena);
+		if (wrong != NULL) return wrong;
+		if (!arena->purging) used += arena->slices - arena->free_slices;
+		mapped += (size_t)arena->slices << HYPI_SLICE_LOG2;
+		arenas++;
+		whole += hypi_arena_is_whole(arena);
+		if (arena->listed != hypi_arena_largest(arena)) return "an arena is in the wrong list";
+		if (arena->listed != 0) mask |= 1u << arena->listed;
+	}
+	if (mask != pool->list_mask) return "the mask of arena lists is wrong";
+	if (arenas != pool->arenas || whole != pool->whole_arenas) return "the count of arenas is wrong";
+	if (mapped != pool->mapped_bytes) return "the count of mapped bytes is wrong";
+	if (pool->purging == 0 && used != pool->used_slices) return "the count of used slices is wrong";
+	return NULL;
+}
+
+const char *hypi_large_pool_check(hypi_large_pool *pool) {
+	hypi_lock_take(&pool->lock);
+	const char *wrong = check_locked(pool);
+	hypi_unlock(&pool->lock);
+	return wrong;
+}
+
+void hypi_large_pool_fini(hypi_large_pool *pool) {
+	for (hypi_arena *arena = pool->all, *next; arena != NULL; arena = next) {
+		next = arena->all_next;
+		size_t bytes = (size_t)arena->slices << HYPI_SLICE_LOG2;
+		if (pool->backing.release(pool->backing.context, arena->base, bytes) != HYP_OK)
+			hypi_add_relaxed(&pool->purge_failures, 1);
+		hypi_meta_free(arena, sizeof *arena);
+	}
+	pool->all = NULL;
+	memset(pool->lists, 0, sizeof pool->lists);
+	pool->list_mask = 0;
+	pool->arenas = pool->whole_arenas = 0;
+	pool->used_slices = 0;
+	pool->mapped_bytes = 0;
+}

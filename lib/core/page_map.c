@@ -1,0 +1,27 @@
+/* core/page_map.c: see core/page_map.h. The root costs address space (16 MiB of .bss), and memory only where used. */
+#include "core/page_map.h"
+
+#include "core/meta.h"
+
+_Atomic(hypi_leaf *) hypi_root[HYPI_ROOT_ENTRIES];
+
+bool hypi_page_map_cover(uintptr_t base, size_t bytes) {
+	uintptr_t first = base >> HYPI_ARENA_LOG2, last = (base + bytes - 1) >> HYPI_ARENA_LOG2;
+	if (last >= HYPI_ROOT_ENTRIES || last < first) return false;
+	for (uintptr_t window = first; window <= last; window++) {
+		if (hypi_load_acquire(&hypi_root[window]) != NULL) continue; /* pairs with the exchange below */
+		hypi_leaf *leaf = hypi_meta_alloc(sizeof *leaf), *expected = NULL;
+		if (leaf == NULL) return false;
+		/* A leaf that lost the race stays unused: it is address space, never touched. */
+		atomic_compare_exchange_strong(&hypi_root[window], &expected, leaf);
+	}
+	return true;
+}
+
+void hypi_page_map_set(uintptr_t base, size_t slices, struct hypi_span *span) {
+	for (size_t i = 0; i < slices; i++) {
+		uintptr_t a = base + (i << HYPI_SLICE_LOG2);
+		hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[a >> HYPI_ARENA_LOG2]);
+		hypi_store_release(&leaf->span[(a >> HYPI_SLICE_LOG2) & (HYPI_ARENA_SLICES - 1)], span);
+	}
+}

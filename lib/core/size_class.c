@@ -1,0 +1,31 @@
+/* core/size_class.c: how large the span of each class is; see core/size_class.h. */
+#include "core/size_class.h"
+
+static unsigned slices_of_small(size_t bytes) {
+	size_t least = bytes <= 8192 ? 16 : 8;
+	for (unsigned slices = 1;; slices *= 2) {
+		size_t span = slices * HYPI_SLICE_BYTES;
+		if (span / bytes >= least && span % bytes * 32 <= span) return slices;
+		if (span / bytes >= 4 * least) return slices;
+	}
+}
+
+static unsigned slices_of_medium(size_t bytes) {
+	unsigned best = 0;
+	size_t best_waste = SIZE_MAX, best_span = 1;
+	for (size_t blocks = 1; blocks <= 4; blocks++) {
+		size_t slices = hypi_slices_of(blocks * bytes);
+		size_t span = slices * HYPI_SLICE_BYTES, waste = span - blocks * bytes;
+		if (best == 0 || waste * best_span < best_waste * span) {
+			best = (unsigned)slices;
+			best_waste = waste;
+			best_span = span;
+		}
+	}
+	return best;
+}
+
+unsigned hypi_class_slices(unsigned c) {
+	size_t bytes = hypi_class_bytes(c);
+	return bytes <= 32768 ? slices_of_small(bytes) : slices_of_medium(bytes);
+}

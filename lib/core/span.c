@@ -1,0 +1,125 @@
+/* core/span.c: see core/span.h. */
+#include "core/span.h"
+
+#include "core/meta.h"
+
+#include <string.h>
+
+uint64_t hypi_link_key;
+
+hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner) {
+	hypi_span *span = hypi_meta_alloc(sizeof *span);
+	if (span == NULL) return NULL;
+	hypi_run run;
+	if (hypi_large_pool_take(pool, hypi_class_slices(c), 0, &run) != HYP_OK) {
+		hypi_meta_free(span, sizeof *span);
+		return NULL;
+	}
+	span->base = hypi_run_address(&run);
+	span->free = hypi_no_block(span->base);
+	span->block_bytes = hypi_class_bytes(c);
+	span->inverse = UINT64_MAX / span->block_bytes + 1;
+	span->kind = HYPI_SPAN_SMALL;
+	span->class_index = (uint8_t)c;
+	span->zeroed = run.zeroed;
+	span->slices = run.count;
+	span->first = run.first;
+	span->arena = run.arena;
+	hypi_store_relaxed(&span->owner, owner);
+	hypi_page_map_set(span->base, span->slices, span);
+	return span;
+}
+
+void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span) {
+	hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices};
+	hypi_page_map_set(span->base, span->slices, NULL);
+	span->kind = HYPI_SPAN_NONE;
+	hypi_large_pool_give(pool, &run, hypi_load_relaxed(&span->carved_bytes) != 0);
+	hypi_meta_free(span, sizeof *span);
+}
+
+bool hypi_span_carve(hypi_span *span) {
+	size_t size = span->block_bytes, at = hypi_load_relaxed(&span->carved_bytes);
+	size_t total = (size_t)hypi_span_capacity(span) * size;
+	if (at >= total) return false;
+	size_t page_end = hypi_round_up(span->base + at + 1, hypi_os.page_bytes) - span->base;
+	size_t count = page_end > at + size ? (page_end - at) / size : 1;
+	if (count > (total - at) / size) count = (total - at) / size;
+	/* Lowest address first, so that fresh pages are touched in order. */
+	uintptr_t block = span->base + at;
+	for (size_t i = 1; i < count; i++, block += size)
+		((hypi_block *)block)->link = hypi_link_make((hypi_block *)(block + size));
+	((hypi_block *)block)->link = hypi_link_make(hypi_no_block(span->base));
+	span->free = (hypi_block *)(span->base + at);
+	hypi_store_relaxed(&span->carved_bytes, (uint32_t)(at + count * size));
+	return true;
+}
+
+bool hypi_span_push_remote(hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t count) {
+	uint64_t before = hypi_load_relaxed(&span->remote), after;
+	do {
+		uint32_t have = hypi_chain_count(before);
+		hypi_block *next = have == 0 ? hypi_no_block(span->base) : (hypi_block *)(span->base + (uint32_t)before);
+		tail->link = hypi_link_make(next);
+		after = HYPI_PENDING | ((uint64_t)(have + count) << 32) | (uint32_t)((uintptr_t)head - span->base);
+		/* release: pairs with the acquire in hypi_span_collect */
+	} while (!hypi_cas_weak_release(&span->remote, &before, after));
+	return (before & HYPI_PENDING) == 0;
+}
+
+uint32_t hypi_span_collect(hypi_span *span) {
+	if (hypi_chain_count(hypi_load_relaxed(&span->remote)) == 0) return 0;
+	/* acquire: pairs with the release in hypi_span_push_remote */
+	uint64_t chain = atomic_fetch_and_explicit(&span->remote, HYPI_PENDING, memory_order_acquire);
+	uint32_t count = hypi_chain_count(chain);
+	span->free = (hypi_block *)(span->base + (uint32_t)chain);
+	hypi_store_relaxed(&span->frees, hypi_load_relaxed(&span->frees) + count);
+	return count;
+}
+
+static bool chain_holds(const hypi_span *span, const hypi_block *at, const hypi_block *block) {
+	for (uint32_t steps = hypi_span_capacity(span); steps > 0 && hypi_is_block(at); steps--) {
+		if (at == block) return true;
+		if (!hypi_span_holds(span, at)) return false;
+		at = hypi_link_read(at);
+	}
+	return false;
+}
+
+bool hypi_span_is_free(const hypi_span *span, const hypi_block *block) {
+	if (chain_holds(span, span->free, block)) return true;
+	uint64_t chain = hypi_load_acquire(&((hypi_span *)(uintptr_t)span)->remote);
+	return hypi_chain_count(chain) != 0 && chain_holds(span, (hypi_block *)(span->base + (uint32_t)chain), block);
+}
+
+static const char *check_chain(const hypi_span *span, const hypi_block *at, uint64_t *seen, uint32_t *count) {
+	while (hypi_is_block(at)) {
+		uint64_t offset = (uintptr_t)at - span->base;
+		if (!hypi_span_holds(span, at)) return "a link leaves its span";
+		if (!hypi_span_divides(span, offset)) return "a link points inside a block";
+		uint64_t index = offset / span->block_bytes;
+		if (seen[index >> 6] >> (index & 63) & 1) return "a block is free twice";
+		seen[index >> 6] |= UINT64_C(1) << (index & 63);
+		(*count)++;
+		at = hypi_link_read(at);
+	}
+	return NULL;
+}
+
+const char *hypi_span_check(const hypi_span *span) {
+	uint64_t seen[(HYPI_SLICE_BYTES * 16 / 16) / 64] = {0};
+	uint32_t capacity = hypi_span_capacity(span), carved = hypi_load_relaxed(&span->carved_bytes);
+	if (capacity > sizeof seen * 8) return "a span has too many blocks";
+	if (carved % span->block_bytes != 0 || carved / span->block_bytes > capacity) return "carved_bytes is wrong";
+	if (hypi_span_at((void *)span->base) != span) return "the page map does not know a span";
+	uint32_t listed = 0, remote = 0;
+	const char *wrong = check_chain(span, span->free, seen, &listed);
+	if (wrong != NULL) return wrong;
+	uint64_t chain = hypi_load_acquire(&((hypi_span *)(uintptr_t)span)->remote);
+	if (hypi_chain_count(chain) != 0) wrong = check_chain(span, (hypi_block *)(span->base + (uint32_t)chain), seen, &remote);
+	if (wrong != NULL) return wrong;
+	if (remote != hypi_chain_count(chain)) return "the remote chain is not as long as it says";
+	uint32_t live = hypi_load_relaxed(&span->allocs) - hypi_load_relaxed(&span->frees);
+	if (listed + live != carved / span->block_bytes) return "free, remote and live blocks do not add up";
+	return NULL;
+}

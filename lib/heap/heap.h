@@ -1,0 +1,165 @@
+/*
+ * heap/heap.h: a heap: one thread's front end to an engine, and the engine itself.
+ *
+ * An engine is everything behind one pool: a large-block pool and the heaps over it. The process's malloc is the
+ * default engine. A heap owns spans, at most one current span per class plus lists of others with free blocks; its
+ * small allocations and frees touch nothing that another thread writes.
+ *
+ * Who may touch what: a heap's fields are its thread's alone, but for `pending` (any thread pushes) and `state`. A heap
+ * whose thread is gone is an orphan: whoever takes it by a compare-and-swap of `state` is its thread from then on.
+ * Engine fields under `lock` say so. Lock ranks, outermost first: engines list, engine lock, large-block pool, metadata.
+ *
+ * Frees by other threads travel by message passing (snmalloc: Lietar et al. 2019): the freeing thread gathers blocks of
+ * one span in its outbox and pushes them as one chain on the span; when the chain was empty before, the span goes on
+ * its owner's pending stack, which the owner looks through in its slow path.
+ *
+ * Invariants (hypi_engine_check): every span of a heap is the current one of its class, or in that class's list, or
+ * full and in no list; every listed span has a free block; `direct` mirrors `current`.
+ */
+#ifndef HYPI_HEAP_HEAP_H
+#define HYPI_HEAP_HEAP_H
+
+#include "core/span.h"
+
+#define HYPI_DIRECT_LIMIT 1024u /* requests up to this find their span by one table look-up */
+#define HYPI_DIRECT_ENTRIES (HYPI_DIRECT_LIMIT / 16 + 1)
+#define HYPI_OUTBOX_ENTRIES 32u
+#define HYPI_OUTBOX_BYTES 4096u /* blocks of one span gathered before they are pushed */
+#define HYPI_CACHE_ENTRIES 8u   /* freed large blocks that a heap keeps */
+
+typedef enum hypi_heap_state { HYPI_HEAP_OWNED, HYPI_HEAP_ORPHAN, HYPI_HEAP_LOST } hypi_heap_state;
+
+typedef struct hypi_outbox_entry {
+	hypi_span *span;
+	hypi_block *head, *tail;
+	uint32_t count;
+} hypi_outbox_entry;
+
+typedef struct hypi_bin {
+	hypi_span *first, *last; /* spans with free blocks, the one to use next first */
+} hypi_bin;
+
+/* Counts of spans that are gone, so that totals never fall. One writer, any reader. */
+typedef struct hypi_class_count {
+	_Atomic uint64_t allocs, frees;
+} hypi_class_count;
+
+typedef struct hypi_heap {
+	hypi_span *direct[HYPI_DIRECT_ENTRIES]; /* by (bytes + 15) / 16 */
+	hypi_span *current[HYPI_CLASSES];
+	struct hypi_engine *engine;
+	uint64_t look_ms; /* when the heap next looks after itself */
+	bool busy;        /* inside a slow path: after a fork, lists may be half changed */
+	hypi_bin bins[HYPI_CLASSES];
+	hypi_outbox_entry outbox[HYPI_OUTBOX_ENTRIES];
+	hypi_span *cache[HYPI_CACHE_ENTRIES]; /* oldest first */
+	uint32_t cached;
+	size_t cached_bytes;
+	hypi_class_count retired[HYPI_CLASSES];
+	struct hypi_heap *next;        /* all heaps of the engine; engine lock */
+	struct hypi_heap *next_orphan; /* engine lock */
+	HYP_CACHE_ALIGNED _Atomic(hypi_span *) pending;
+	_Atomic uint32_t state;
+} hypi_heap;
+
+typedef struct hypi_engine {
+	hypi_large_pool large;
+	hypi_lock lock;
+	hypi_heap *heaps;   /* every heap ever made */
+	hypi_heap *orphans; /* stack of heaps without a thread; a taken one is skipped */
+	uint32_t heap_count;
+	hypi_lock limbo_lock;
+	hypi_heap *limbo; /* serves threads that are past their own heap's end */
+	size_t threshold_bytes;   /* requests from here on are large blocks */
+	size_t large_cache_bytes; /* most that one heap keeps */
+	HYP_CACHE_ALIGNED _Atomic uint64_t large_allocs;
+	_Atomic uint64_t large_frees;
+	_Atomic uint64_t large_bytes;       /* usable bytes of live large blocks */
+	_Atomic uint64_t large_total_bytes; /* ever allocated */
+	_Atomic uint64_t large_freed_bytes;
+	_Atomic uint64_t failures; /* requests that ended in NULL */
+	struct hypi_engine *next;  /* all engines; engines lock */
+} hypi_engine;
+
+/* What a thread knows: the whole of hypool's thread-local storage. */
+typedef struct hypi_thread {
+	hypi_heap *front; /* what malloc and free look at; hypi_heap_none sends every call down the slow path */
+	hypi_heap *heap;  /* the thread's own heap in the default engine, or NULL */
+	uint32_t rounds;  /* times the exit handler has run */
+	bool exiting;     /* past its last round: allocates from limbo */
+	bool starting;    /* inside hypi_heap_mine: a nested call must not start again */
+} hypi_thread;
+
+extern HYP_TLS hypi_thread hypi_self;
+extern hypi_heap hypi_heap_none;
+extern hypi_engine hypi_default_engine;
+
+/* ---- process ---- */
+
+/* Makes the default engine ready. Idempotent, any thread, before anything else. */
+void hypi_process_init(void);
+
+void hypi_engine_init(hypi_engine *engine, const hyp_backing *backing, size_t arena_bytes, uint64_t decay_ms);
+
+/* The calling thread's heap in the default engine; NULL when there is no memory for one, or the thread is past it. */
+hypi_heap *hypi_heap_mine(void);
+
+/* Makes or adopts a heap of `engine` for the calling thread. NULL: no memory. */
+hypi_heap *hypi_heap_acquire(hypi_engine *engine);
+
+/* Sends off what the heap holds for others, gives back what it can, and makes it an orphan. */
+void hypi_heap_abandon(hypi_heap *heap);
+
+/* ---- the slow paths; each returns NULL with errno ENOMEM on failure ---- */
+
+void *hypi_alloc_slow(size_t bytes);                    /* any size, default engine */
+void *hypi_alloc_zeroed(size_t bytes);                  /* calloc of a checked product */
+void *hypi_alloc_aligned(size_t bytes, size_t alignment); /* a power of two */
+void hypi_free_slow(void *p);                           /* any pointer */
+
+/* A block of class `c` from `heap`, which is the caller's. *ret_zeroed: its contents read as zero. */
+void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed);
+
+/* The counter of `span` reached `due`; see core/span.h. The caller owns the heap. */
+void hypi_heap_event(hypi_span *span);
+
+/* The heap's own clock: gives back what has been idle, and lets the engine purge. */
+void hypi_heap_look(hypi_heap *heap);
+
+/* Gives back every empty span, the cache and the outbox. */
+void hypi_heap_trim(hypi_heap *heap);
+
+/* ---- frees of other threads (heap/remote.c) ---- */
+
+/* `heap`: the caller's, or NULL: then the block is pushed at once. */
+void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block);
+void hypi_remote_flush(hypi_heap *heap);
+/* Collects what others freed; returns whether any span was looked at. */
+bool hypi_heap_drain(hypi_heap *heap);
+
+/* ---- large blocks (heap/large.c) ---- */
+
+/* `heap`: the caller's, or NULL. Any alignment that is a power of two. */
+void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero);
+void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span);
+/* Grows or shrinks where it is or by moving pages; NULL: the caller must copy. */
+void *hypi_large_resize(hypi_engine *engine, hypi_span *span, void *p, size_t bytes);
+void hypi_large_cache_flush(hypi_heap *heap, uint64_t older_than_ms);
+
+/* ---- questions ---- */
+
+/* What to call it when a pointer is not that of a live block. */
+typedef struct hypi_misuse {
+	const char *invalid, *misaligned, *freed;
+} hypi_misuse;
+
+extern const hypi_misuse hypi_misuse_free;
+
+/* The span of a live block by the address that malloc gave; or the process ends with the name of the misuse. */
+hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse);
+
+const char *hypi_heap_check(hypi_heap *heap);
+/* NULL, or what is wrong anywhere in the engine. No thread uses it meanwhile. */
+const char *hypi_engine_check(hypi_engine *engine);
+
+#endif

@@ -1,0 +1,167 @@
+/*
+ * heap/large.c: blocks from the threshold up: runs of the buddy system, and mappings of their own beyond an arena.
+ *
+ * A large block is rounded to pages; its run to slices, the unit in which tails go back. The thread that frees one
+ * keeps it for its next request of the same number of slices, which makes the common pair a few comparisons. What is
+ * kept is bounded in bytes, ages out with the heap's clock, and goes back when a request finds no match among it.
+ */
+#include "heap/heap.h"
+
+#include "base/fatal.h"
+#include "core/meta.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { KEEP_ON_MISS_BYTES = 4 << 20 };
+
+static void count_alloc(hypi_engine *engine, size_t bytes) {
+	hypi_add_relaxed(&engine->large_allocs, 1);
+	hypi_add_relaxed(&engine->large_bytes, bytes);
+	hypi_add_relaxed(&engine->large_total_bytes, bytes);
+}
+
+static void count_free(hypi_engine *engine, size_t bytes) {
+	hypi_add_relaxed(&engine->large_frees, 1);
+	hypi_sub_relaxed(&engine->large_bytes, bytes);
+	hypi_add_relaxed(&engine->large_freed_bytes, bytes);
+}
+
+static void release(hypi_engine *engine, hypi_span *span) {
+	hypi_page_map_set(span->base, 1, NULL);
+	if (span->kind == HYPI_SPAN_HUGE) {
+		hypi_large_pool_unmap_huge(&engine->large, span->base, span->mapped_bytes);
+	} else {
+		hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices};
+		hypi_large_pool_give(&engine->large, &run, true);
+	}
+	span->kind = HYPI_SPAN_NONE;
+	hypi_meta_free(span, sizeof *span);
+}
+
+/* ---- the cache of freed blocks ---- */
+
+static hypi_span *cache_remove(hypi_heap *heap, unsigned i) {
+	hypi_span *span = heap->cache[i];
+	heap->cached--;
+	heap->cached_bytes -= (size_t)span->slices << HYPI_SLICE_LOG2;
+	for (; i < heap->cached; i++) heap->cache[i] = heap->cache[i + 1];
+	return span;
+}
+
+void hypi_large_cache_flush(hypi_heap *heap, uint64_t older_than_ms) {
+	while (heap->cached > 0 && heap->cache[0]->stamp_ms <= older_than_ms)
+		release(heap->engine, cache_remove(heap, 0));
+}
+
+static hypi_span *cache_take(hypi_heap *heap, size_t slices, size_t alignment) {
+	for (unsigned i = heap->cached; i-- > 0;)
+		if (heap->cache[i]->slices == slices && (heap->cache[i]->base & (alignment - 1)) == 0)
+			return cache_remove(heap, i);
+	if (heap->cached_bytes > KEEP_ON_MISS_BYTES) hypi_large_cache_flush(heap, UINT64_MAX);
+	return NULL;
+}
+
+static bool cache_put(hypi_heap *heap, hypi_span *span) {
+	size_t bytes = (size_t)span->slices << HYPI_SLICE_LOG2, most = heap->engine->large_cache_bytes;
+	if (heap->engine->large.decay_ms == 0 || bytes > most) return false;
+	while (heap->cached == HYPI_CACHE_ENTRIES || heap->cached_bytes + bytes > most)
+		release(heap->engine, cache_remove(heap, 0));
+	span->kind = HYPI_SPAN_CACHED;
+	span->stamp_ms = heap->look_ms; /* its thread's clock: at most a look old */
+	heap->cache[heap->cached++] = span;
+	heap->cached_bytes += bytes;
+	return true;
+}
+
+/* ---- allocate ---- */
+
+static hypi_span *take_run(hypi_engine *engine, size_t slices, size_t alignment, bool *ret_zeroed) {
+	hypi_span *span = hypi_meta_alloc(sizeof *span);
+	if (span == NULL) return NULL;
+	unsigned align_order = alignment > HYPI_SLICE_BYTES ? hypi_log2_floor(alignment) - HYPI_SLICE_LOG2 : 0;
+	hypi_run run;
+	if (hypi_large_pool_take(&engine->large, (uint32_t)slices, align_order, &run) != HYP_OK) {
+		hypi_meta_free(span, sizeof *span);
+		return NULL;
+	}
+	span->base = hypi_run_address(&run);
+	span->slices = run.count;
+	span->first = run.first;
+	span->arena = run.arena;
+	*ret_zeroed = run.zeroed;
+	return span;
+}
+
+static hypi_span *map_huge(hypi_engine *engine, size_t bytes, size_t alignment, bool *ret_zeroed) {
+	size_t mapped;
+	if (alignment < HYPI_SLICE_BYTES) alignment = HYPI_SLICE_BYTES;
+	if (__builtin_add_overflow(bytes, hypi_os.page_bytes, &mapped) || mapped >> HYPI_ADDRESS_LOG2 != 0)
+		return errno = ENOMEM, NULL;
+	hypi_span *span = hypi_meta_alloc(sizeof *span);
+	if (span == NULL) return NULL;
+	uintptr_t base = hypi_large_pool_map_huge(&engine->large, mapped, alignment);
+	if (base == 0) {
+		hypi_meta_free(span, sizeof *span);
+		return NULL;
+	}
+	/* The page behind the block traps an overflow; without it (too many mappings) the block still stands. */
+	if ((engine->large.backing.flags & HYP_BACKING_HOST) &&
+	    hypi_os_guard((void *)(base + bytes), hypi_os.page_bytes) != HYP_OK)
+		errno = 0;
+	span->base = base;
+	span->mapped_bytes = mapped;
+	*ret_zeroed = (engine->large.backing.flags & HYP_BACKING_ZEROED) != 0;
+	return span;
+}
+
+void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
+	size_t usable;
+	if (!hypi_round_up_checked(bytes == 0 ? 1 : bytes, hypi_os.page_bytes, &usable)) goto no_memory;
+	size_t slices = hypi_slices_of(usable);
+	bool huge = slices > engine->large.arena_bytes >> HYPI_SLICE_LOG2 || alignment > engine->large.arena_bytes;
+	bool zeroed = false;
+	hypi_span *span = NULL;
+	if (!huge && heap != NULL) {
+		hypi_heap_look(heap);
+		span = cache_take(heap, slices, alignment);
+	}
+	if (span == NULL)
+		span = huge ? map_huge(engine, usable, alignment, &zeroed) : take_run(engine, slices, alignment, &zeroed);
+	if (span == NULL) goto no_memory;
+	span->kind = huge ? HYPI_SPAN_HUGE : HYPI_SPAN_LARGE;
+	span->block_bytes = usable;
+	hypi_page_map_set(span->base, 1, span);
+	count_alloc(engine, usable);
+	if (zero && !zeroed) memset((void *)span->base, 0, bytes);
+	return (void *)span->base;
+no_memory:
+	hypi_add_relaxed(&engine->failures, 1);
+	errno = ENOMEM;
+	return NULL;
+}
+
+void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span) {
+	int saved = errno;
+	count_free(engine, span->block_bytes);
+	if (heap == NULL || span->kind == HYPI_SPAN_HUGE || !cache_put(heap, span)) release(engine, span);
+	if (heap != NULL) hypi_heap_look(heap);
+	errno = saved;
+}
+
+void *hypi_large_resize(hypi_engine *engine, hypi_span *span, void *p, size_t bytes) {
+	size_t usable, slices;
+	if (!hypi_round_up_checked(bytes, hypi_os.page_bytes, &usable)) return NULL;
+	if (usable == span->block_bytes) return p;
+	if (span->kind == HYPI_SPAN_HUGE || bytes < engine->threshold_bytes / 2) return NULL;
+	slices = hypi_slices_of(usable);
+	hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices};
+	if (slices > HYPI_ARENA_SLICES) return NULL;
+	if (slices != span->slices && !hypi_large_pool_resize(&engine->large, &run, (uint32_t)slices)) return NULL;
+	span->slices = run.count;
+	size_t before = span->block_bytes;
+	span->block_bytes = usable;
+	count_free(engine, before);
+	count_alloc(engine, usable);
+	return p;
+}

@@ -1,0 +1,197 @@
+/*
+ * heap/malloc.c: the slow ends of malloc and free, and the malloc family under hypool's own names.
+ */
+#include "base/option.h"
+#include "heap/fast.h"
+#include "heap/heap.h"
+
+#include <hypool/hypool.h>
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- allocate ---- */
+
+static void *no_memory(hypi_engine *engine) {
+	hypi_add_relaxed(&engine->failures, 1);
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* For threads past their heap's end, and for calls from inside a thread's own start. */
+static void *limbo_alloc(hypi_engine *engine, unsigned c, bool *ret_zeroed) {
+	hypi_process_init();
+	hypi_lock_take(&engine->limbo_lock);
+	if (engine->limbo == NULL) engine->limbo = hypi_heap_acquire(engine);
+	void *p = engine->limbo != NULL ? hypi_heap_alloc(engine->limbo, c, ret_zeroed) : NULL;
+	hypi_unlock(&engine->limbo_lock);
+	return p;
+}
+
+static void *alloc(size_t bytes, size_t alignment, bool zero) {
+	hypi_heap *heap = hypi_heap_mine();
+	hypi_engine *engine = &hypi_default_engine;
+	if (heap == NULL) hypi_process_init();
+	if (bytes >= engine->threshold_bytes || alignment > HYPI_SLICE_BYTES)
+		return hypi_large_alloc(engine, heap, bytes, alignment, zero);
+	unsigned c = hypi_class_of(bytes);
+	/* Blocks lie at multiples of their size from a slice's edge: any class whose size is a multiple will do. */
+	while (c < HYPI_CLASSES && (hypi_class_bytes(c) & (alignment - 1)) != 0) c++;
+	if (c == HYPI_CLASSES) return hypi_large_alloc(engine, heap, bytes, alignment, zero);
+	bool zeroed = false;
+	void *p = heap != NULL ? hypi_heap_alloc(heap, c, &zeroed) : limbo_alloc(engine, c, &zeroed);
+	if (HYP_UNLIKELY(p == NULL)) return no_memory(engine);
+	if (zero && !zeroed) memset(p, 0, bytes);
+	return p;
+}
+
+void *hypi_alloc_slow(size_t bytes) { return alloc(bytes, 1, false); }
+void *hypi_alloc_aligned(size_t bytes, size_t alignment) { return alloc(bytes, alignment, false); }
+
+void *hypi_alloc_zeroed(size_t bytes) {
+	if (bytes < HYPI_SMALL_LIMIT) {
+		void *p = hypi_span_pop(hypi_front_span(hypi_self.front, bytes));
+		if (HYP_LIKELY(p != NULL)) return memset(p, 0, bytes);
+	}
+	return alloc(bytes, 1, true);
+}
+
+/* ---- free ---- */
+
+void hypi_fail_link(const hypi_span *span, const void *block) {
+	hypi_fatal("free list corrupted", block, span->block_bytes);
+}
+
+const hypi_misuse hypi_misuse_free = {"invalid free", "misaligned free", "double free"};
+static const hypi_misuse misuse_realloc = {"invalid realloc", "invalid realloc", "invalid realloc"};
+static const hypi_misuse misuse_pointer = {"invalid pointer", "invalid pointer", "invalid pointer"};
+
+/* Ends the process with the name of the misuse, when a small span does not lend `p`. */
+static void examine(const hypi_span *span, const void *p, const hypi_misuse *misuse) {
+	if (!hypi_span_holds(span, p)) hypi_fatal(misuse->invalid, p, span->block_bytes);
+	if (!hypi_span_divides(span, (uintptr_t)p - span->base)) hypi_fatal(misuse->misaligned, p, span->block_bytes);
+	if (hypi_span_holds(span, hypi_link_read(p))) hypi_fatal(misuse->freed, p, span->block_bytes);
+}
+
+hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
+	hypi_span *span = hypi_span_at(p);
+	if (span == NULL) hypi_fatal(misuse->invalid, p, 0);
+	if (span->kind == HYPI_SPAN_SMALL) {
+		if (!hypi_span_lends(span, p)) examine(span, p, misuse);
+	} else if (span->kind == HYPI_SPAN_CACHED) {
+		hypi_fatal(misuse->freed, p, span->block_bytes);
+	} else if ((uintptr_t)p != span->base) {
+		hypi_fatal(misuse->misaligned, p, span->block_bytes);
+	}
+	return span;
+}
+
+void hypi_free_slow(void *p) {
+	if (p == NULL) return;
+	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
+	hypi_heap *heap = hypi_self.heap;
+	if (span->kind != HYPI_SPAN_SMALL) {
+		hypi_large_free(&hypi_default_engine, heap, span);
+		return;
+	}
+	int saved = errno;
+	if (hypi_load_relaxed(&span->owner) == heap && heap != NULL) hypi_span_put(span, p);
+	else hypi_remote_free(heap, span, p);
+	errno = saved;
+}
+
+/* ---- realloc ---- */
+
+static void *move(void *p, size_t have, size_t bytes) {
+	void *q = hypi_alloc(bytes);
+	if (q == NULL) return NULL;
+	memcpy(q, p, have < bytes ? have : bytes);
+	hypi_free(p);
+	return q;
+}
+
+void *hyp_realloc(void *p, size_t bytes) {
+	if (p == NULL) return hypi_alloc(bytes);
+	hypi_span *span = hypi_span_of_block(p, &misuse_realloc);
+	if (bytes == 0) {
+		hypi_free(p);
+		return NULL;
+	}
+	size_t have = span->block_bytes;
+	if (span->kind == HYPI_SPAN_SMALL) {
+		/* Stay while the block fits and at least half of it is used: shrinking by a little is not worth a copy. */
+		if (bytes <= have && (bytes > have / 2 || have <= 32)) return p;
+	} else {
+		void *q = hypi_large_resize(&hypi_default_engine, span, p, bytes);
+		if (q != NULL) return q;
+	}
+	return move(p, have, bytes);
+}
+
+/* ---- the family ---- */
+
+void *hyp_malloc(size_t bytes) { return hypi_alloc(bytes); }
+void hyp_free(void *p) { hypi_free(p); }
+
+void *hyp_calloc(size_t count, size_t bytes) {
+	size_t total;
+	if (HYP_UNLIKELY(!hypi_mul_checked(count, bytes, &total))) return no_memory(&hypi_default_engine);
+	return hypi_alloc_zeroed(total);
+}
+
+void *hyp_reallocarray(void *p, size_t count, size_t bytes) {
+	size_t total;
+	if (!hypi_mul_checked(count, bytes, &total)) return no_memory(&hypi_default_engine);
+	return hyp_realloc(p, total);
+}
+
+void *hyp_aligned_alloc(size_t alignment, size_t bytes) {
+	if (HYP_UNLIKELY(!hypi_is_pow2(alignment))) return errno = EINVAL, NULL;
+	if (alignment <= 16) return hypi_alloc(bytes);
+	return hypi_alloc_aligned(bytes, alignment);
+}
+
+int hyp_posix_memalign(void **ret_p, size_t alignment, size_t bytes) {
+	if (!hypi_is_pow2(alignment) || alignment % sizeof(void *) != 0) return EINVAL;
+	int saved = errno;
+	void *p = hyp_aligned_alloc(alignment, bytes);
+	errno = saved;
+	if (p == NULL) return ENOMEM;
+	*ret_p = p;
+	return 0;
+}
+
+size_t hyp_usable_size(const void *p) {
+	return p == NULL ? 0 : hypi_span_of_block(p, &misuse_pointer)->block_bytes;
+}
+
+void hyp_free_sized(void *p, size_t bytes) {
+#if HYP_CHECKS
+	if (p != NULL) {
+		const hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
+		bool fits = span->kind == HYPI_SPAN_SMALL
+		                ? bytes < HYPI_SMALL_LIMIT && bytes <= span->block_bytes
+		                : bytes <= span->block_bytes && bytes + hypi_os.page_bytes > span->block_bytes;
+		if (!fits) hypi_fatal("size mismatch", p, span->block_bytes);
+	}
+#else
+	(void)bytes;
+#endif
+	hypi_free(p);
+}
+
+void hyp_free_aligned_sized(void *p, size_t alignment, size_t bytes) {
+#if HYP_CHECKS
+	if (p != NULL && ((uintptr_t)p & (alignment - 1)) != 0) hypi_fatal("alignment mismatch", p, 0);
+#else
+	(void)alignment;
+#endif
+	hyp_free_sized(p, bytes);
+}
+
+size_t hyp_trim(void) {
+	hypi_heap *heap = hypi_heap_mine();
+	hypi_process_init();
+	if (heap != NULL) hypi_heap_trim(heap);
+	return hypi_large_pool_purge(&hypi_default_engine.large);
+}

@@ -1,0 +1,59 @@
+/*
+ * heap/remote.c: frees by a thread that does not own the span.
+ *
+ * The outbox is a small direct-mapped table from span to a chain of blocks not pushed yet; it holds at most
+ * HYPI_OUTBOX_BYTES of each span, and is pushed when an entry is full or wanted for another span, when the heap looks
+ * after itself, and when its thread ends. A block in an outbox still counts as live for its owner.
+ */
+#include "heap/heap.h"
+
+#include "base/fatal.h"
+
+/* The orphan's owner is gone: whoever finds all blocks of a span back looks after the heap for a moment. */
+static void reclaim_orphan(hypi_heap *heap) {
+	uint32_t expected = HYPI_HEAP_ORPHAN;
+	/* acquire: pairs with the release in hypi_heap_abandon and below */
+	if (!hypi_cas_strong_acquire(&heap->state, &expected, HYPI_HEAP_OWNED)) return;
+	heap->busy = true;
+	hypi_heap_drain(heap);
+	heap->busy = false;
+	hypi_store_release(&heap->state, HYPI_HEAP_ORPHAN);
+}
+
+static void push(hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t count) {
+	hypi_heap *owner = hypi_load_relaxed(&span->owner);
+	if (hypi_span_push_remote(span, head, tail, count)) {
+		hypi_span *top = hypi_load_relaxed(&owner->pending);
+		do hypi_store_relaxed(&span->pending_next, top);
+		while (!hypi_cas_weak_release(&owner->pending, &top, span)); /* pairs with the acquire in hypi_heap_drain */
+	}
+	if (HYP_UNLIKELY(hypi_load_relaxed(&owner->state) == HYPI_HEAP_ORPHAN)) reclaim_orphan(owner);
+}
+
+static void push_entry(hypi_outbox_entry *entry) {
+	push(entry->span, entry->head, entry->tail, entry->count);
+	entry->span = NULL;
+}
+
+void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block) {
+	if (heap == NULL || span->block_bytes > HYPI_OUTBOX_BYTES / 2) {
+		push(span, block, block, 1);
+		return;
+	}
+	size_t slot = ((uintptr_t)span >> 7) ^ ((uintptr_t)span >> 12);
+	hypi_outbox_entry *entry = &heap->outbox[slot & (HYPI_OUTBOX_ENTRIES - 1)];
+	if (entry->span == span) {
+		block->link = hypi_link_make(entry->head);
+		entry->head = block;
+		if (++entry->count * span->block_bytes >= HYPI_OUTBOX_BYTES) push_entry(entry);
+		return;
+	}
+	if (entry->span != NULL) push_entry(entry);
+	block->link = hypi_link_make(hypi_no_block(span->base)); /* marks it free until the push links it on */
+	*entry = (hypi_outbox_entry){.span = span, .head = block, .tail = block, .count = 1};
+}
+
+void hypi_remote_flush(hypi_heap *heap) {
+	for (unsigned i = 0; i < HYPI_OUTBOX_ENTRIES; i++)
+		if (heap->outbox[i].span != NULL) push_entry(&heap->outbox[i]);
+}

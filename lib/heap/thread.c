@@ -1,0 +1,193 @@
+/*
+ * heap/thread.c: threads and heaps: the first call of a process and of a thread, thread exit, adoption, fork.
+ *
+ * A heap outlives its thread: at exit it becomes an orphan with whatever spans still have live blocks, and the next
+ * thread that needs a heap adopts it whole. So there are never more heaps than there were threads at once.
+ *
+ * After a thread's exit handler has run, other destructors may still allocate: the thread then takes a heap once more
+ * and arms itself again, for a few rounds; beyond that it allocates from one shared heap under a lock ("limbo"), and
+ * frees as if every block were another thread's.
+ *
+ * Fork. All locks are taken before and released after; in the child the heaps of threads that are gone become orphans,
+ * but for those that were inside a slow path at that instant, whose lists may be half changed: those are lost, with
+ * what they hold. A fast path that was cut off at any store leaves its span usable (a block may be lost).
+ */
+#include "heap/heap.h"
+
+#include "base/option.h"
+#include "core/meta.h"
+
+#include <errno.h>
+#include <string.h>
+
+static hypi_span span_none = {.free = (hypi_block *)1, .due = 1};
+
+hypi_heap hypi_heap_none = {
+	.direct = {[0 ... HYPI_DIRECT_ENTRIES - 1] = &span_none},
+	.current = {[0 ... HYPI_CLASSES - 1] = &span_none},
+	.engine = &hypi_default_engine,
+};
+
+HYP_TLS hypi_thread hypi_self = {.front = &hypi_heap_none};
+
+hypi_engine hypi_default_engine;
+
+static hypi_lock engines_lock, start_lock;
+static hypi_engine *engines = &hypi_default_engine;
+static _Atomic uint32_t started;
+
+/* ---- engines ---- */
+
+void hypi_engine_init(hypi_engine *engine, const hyp_backing *backing, size_t arena_bytes, uint64_t decay_ms) {
+	memset(engine, 0, sizeof *engine);
+	hypi_large_pool_init(&engine->large, backing, arena_bytes, decay_ms);
+	engine->threshold_bytes = HYPI_SMALL_LIMIT;
+	engine->large_cache_bytes = hypi_option_get(HYPI_OPTION_large_cache);
+}
+
+/* ---- heaps ---- */
+
+static hypi_heap *adopt(hypi_engine *engine) {
+	hypi_heap *heap = NULL;
+	hypi_lock_take(&engine->lock);
+	for (hypi_heap **at = &engine->orphans; *at != NULL;) {
+		uint32_t expected = HYPI_HEAP_ORPHAN;
+		hypi_heap *candidate = *at;
+		/* acquire: pairs with the release in hypi_heap_abandon. A reclaimer may hold it for a moment: take another. */
+		if (hypi_cas_strong_acquire(&candidate->state, &expected, HYPI_HEAP_OWNED)) {
+			*at = candidate->next_orphan;
+			heap = candidate;
+			break;
+		}
+		at = &candidate->next_orphan;
+	}
+	hypi_unlock(&engine->lock);
+	return heap;
+}
+
+hypi_heap *hypi_heap_acquire(hypi_engine *engine) {
+	hypi_heap *heap = adopt(engine);
+	if (heap != NULL) return heap;
+	heap = hypi_meta_alloc(sizeof *heap);
+	if (heap == NULL) return NULL;
+	memcpy(heap->direct, hypi_heap_none.direct, sizeof heap->direct);
+	memcpy(heap->current, hypi_heap_none.current, sizeof heap->current);
+	heap->engine = engine;
+	hypi_lock_take(&engine->lock);
+	heap->next = engine->heaps;
+	engine->heaps = heap;
+	engine->heap_count++;
+	hypi_unlock(&engine->lock);
+	return heap;
+}
+
+void hypi_heap_abandon(hypi_heap *heap) {
+	hypi_heap_trim(heap);
+	hypi_engine *engine = heap->engine;
+	hypi_lock_take(&engine->lock);
+	heap->next_orphan = engine->orphans;
+	engine->orphans = heap;
+	/* release: pairs with the acquire of whoever adopts or reclaims */
+	hypi_store_release(&heap->state, HYPI_HEAP_ORPHAN);
+	hypi_unlock(&engine->lock);
+	/* A push that came after the trim saw an owned heap and left the reclaiming to nobody: look once more. */
+	uint32_t expected = HYPI_HEAP_ORPHAN;
+	if (hypi_load_relaxed(&heap->pending) != NULL &&
+	    hypi_cas_strong_acquire(&heap->state, &expected, HYPI_HEAP_OWNED)) {
+		hypi_heap_drain(heap);
+		hypi_store_release(&heap->state, HYPI_HEAP_ORPHAN);
+	}
+}
+
+hypi_heap *hypi_heap_mine(void) {
+	hypi_thread *self = &hypi_self;
+	if (HYP_LIKELY(self->heap != NULL)) return self->heap;
+	if (self->exiting || self->starting) return NULL;
+	hypi_process_init();
+	self->starting = true;
+	hypi_heap *heap = hypi_heap_acquire(&hypi_default_engine);
+	if (heap != NULL) {
+		self->heap = heap;
+		self->front = heap;
+		hypi_os_thread_arm(); /* may allocate: the heap is in place */
+	}
+	self->starting = false;
+	return heap;
+}
+
+static void on_thread_exit(void) {
+	hypi_thread *self = &hypi_self;
+	hypi_heap *heap = self->heap;
+	if (++self->rounds >= HYPI_OS_EXIT_ROUNDS) self->exiting = true;
+	self->front = &hypi_heap_none;
+	self->heap = NULL;
+	if (heap != NULL) hypi_heap_abandon(heap);
+}
+
+/* ---- fork ---- */
+
+static void fork_prepare(void) {
+	hypi_lock_take(&start_lock);
+	hypi_lock_take(&engines_lock);
+	for (hypi_engine *e = engines; e != NULL; e = e->next) {
+		hypi_lock_take(&e->limbo_lock);
+		hypi_lock_take(&e->lock);
+		hypi_lock_take(&e->large.lock);
+	}
+	hypi_meta_fork_prepare();
+}
+
+static void fork_parent(void) {
+	hypi_meta_fork_parent();
+	for (hypi_engine *e = engines; e != NULL; e = e->next) {
+		hypi_unlock(&e->large.lock);
+		hypi_unlock(&e->lock);
+		hypi_unlock(&e->limbo_lock);
+	}
+	hypi_unlock(&engines_lock);
+	hypi_unlock(&start_lock);
+}
+
+static void fork_child(void) {
+	hypi_meta_fork_child();
+	for (hypi_engine *e = engines; e != NULL; e = e->next) {
+		hypi_lock_reset(&e->large.lock);
+		hypi_lock_reset(&e->lock);
+		hypi_lock_reset(&e->limbo_lock);
+		e->orphans = NULL;
+		for (hypi_heap *heap = e->heaps; heap != NULL; heap = heap->next) {
+			if (heap == hypi_self.heap || heap == e->limbo) continue;
+			bool lost = heap->busy || hypi_load_relaxed(&heap->state) == HYPI_HEAP_LOST;
+			hypi_store_relaxed(&heap->state, lost ? HYPI_HEAP_LOST : HYPI_HEAP_ORPHAN);
+			if (lost) continue;
+			heap->next_orphan = e->orphans;
+			e->orphans = heap;
+		}
+	}
+	hypi_lock_reset(&engines_lock);
+	hypi_lock_reset(&start_lock);
+}
+
+/* ---- the process ---- */
+
+static void start(void) {
+	hypi_os_init();
+	hypi_options_init(hypi_os_environment(), hypi_os.secure);
+	hypi_link_key = hypi_mix64(hypi_os.random) | 1; /* odd: a zero word never decodes to an even address */
+	hypi_engine_init(&hypi_default_engine, hypi_backing_anonymous(), hypi_option_get(HYPI_OPTION_arena),
+	                 hypi_option_get(HYPI_OPTION_decay));
+	hypi_os_thread_exit_init(on_thread_exit);
+}
+
+void hypi_process_init(void) {
+	if (HYP_LIKELY(hypi_load_acquire(&started) == 2)) return; /* pairs with the release below */
+	hypi_lock_take(&start_lock);
+	bool first = hypi_load_relaxed(&started) == 0;
+	if (first) {
+		start();
+		hypi_store_release(&started, 2);
+	}
+	hypi_unlock(&start_lock);
+	/* The C library allocates for this: the engine is ready, and the lock is free. */
+	if (first) hypi_os_fork_init(fork_prepare, fork_parent, fork_child);
+}
