@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
