@@ -1,0 +1,107 @@
+/* kernels/vec_avx512.h: vec.h's vocabulary in AVX-512 F, BW, VL and DQ. Included by vec.h only. */
+#ifndef HYPI_KERNELS_VEC_AVX512_H
+#define HYPI_KERNELS_VEC_AVX512_H
+
+#include <immintrin.h>
+
+/* clang-format off: one wrapper a line, read as a table */
+#define VF_LANES 16
+#define VD_LANES 8
+
+typedef __m512 vf;
+typedef __m512i vi;
+typedef __mmask16 vm;
+typedef __m512d vd;
+typedef __mmask8 vdm;
+
+HYP_INLINE __mmask16 avx512_first(size_t n) { return (__mmask16)((1u << n) - 1); }
+HYP_INLINE __mmask8 avx512_first_d(size_t n) { return (__mmask8)((1u << n) - 1); }
+
+HYP_INLINE vf vf_set1(float x) { return _mm512_set1_ps(x); }
+HYP_INLINE vf vf_zero(void) { return _mm512_setzero_ps(); }
+HYP_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+HYP_INLINE void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+HYP_INLINE void vf_stream(float *p, vf a) { _mm512_stream_ps(p, a); }
+HYP_INLINE vf vf_load_n(const float *p, size_t n) { return _mm512_maskz_loadu_ps(avx512_first(n), p); }
+HYP_INLINE void vf_store_n(float *p, vf a, size_t n) { _mm512_mask_storeu_ps(p, avx512_first(n), a); }
+HYP_INLINE vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+HYP_INLINE vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+HYP_INLINE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+HYP_INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+HYP_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+HYP_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
+HYP_INLINE vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
+HYP_INLINE vf vf_neg(vf a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+HYP_INLINE vf vf_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+HYP_INLINE vf vf_copysign(vf a, vf sign) { return _mm512_or_ps(vf_abs(a), _mm512_and_ps(sign, _mm512_set1_ps(-0.0f))); }
+HYP_INLINE vf vf_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+HYP_INLINE vf vf_min_any(vf a, vf b) { return _mm512_min_ps(a, b); }
+HYP_INLINE vf vf_max_any(vf a, vf b) { return _mm512_max_ps(a, b); }
+/* MINPS yields its second operand if either is NaN; so only a NaN in the first needs care. */
+HYP_INLINE vf vf_min(vf a, vf b) { return _mm512_mask_mov_ps(_mm512_min_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a); }
+HYP_INLINE vf vf_max(vf a, vf b) { return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a); }
+HYP_INLINE vf vf_clamp(vf x, vf lo, vf hi) { return _mm512_min_ps(hi, _mm512_max_ps(lo, x)); }
+
+HYP_INLINE vm vf_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+HYP_INLINE vm vf_ne(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
+HYP_INLINE vm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+HYP_INLINE vm vf_le(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+HYP_INLINE vm vf_gt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+HYP_INLINE vm vf_ge(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+HYP_INLINE vf vf_select(vm m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
+HYP_INLINE bool vm_any(vm m) { return m != 0; }
+HYP_INLINE unsigned vm_bits(vm m) { return m; }
+/* 0 or 1 in each of VF_LANES bytes */
+HYP_INLINE void vm_store_bytes(uint8_t *p, vm m) { _mm_storeu_si128((__m128i *)p, _mm_maskz_set1_epi8(m, 1)); }
+
+HYP_INLINE vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
+HYP_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+HYP_INLINE vi vi_sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+HYP_INLINE vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
+#define vi_shl(a, bits) _mm512_slli_epi32(a, bits)
+#define vi_sra(a, bits) _mm512_srai_epi32(a, bits)
+HYP_INLINE vi vi_from_vf(vf a) { return _mm512_cvtps_epi32(a); }
+HYP_INLINE vf vf_from_vi(vi a) { return _mm512_cvtepi32_ps(a); }
+HYP_INLINE vi vf_bits(vf a) { return _mm512_castps_si512(a); }
+HYP_INLINE vf vf_of_bits(vi a) { return _mm512_castsi512_ps(a); }
+HYP_INLINE vf vf_scale(vf x, vf n) { return _mm512_scalef_ps(x, n); }
+HYP_INLINE float vf_hmax_any(vf a) { return _mm512_reduce_max_ps(a); }
+HYP_INLINE float vf_hmin_any(vf a) { return _mm512_reduce_min_ps(a); }
+HYP_INLINE float vf_hsum(vf a) { return _mm512_reduce_add_ps(a); }
+
+HYP_INLINE vd vd_set1(double x) { return _mm512_set1_pd(x); }
+HYP_INLINE vd vd_zero(void) { return _mm512_setzero_pd(); }
+HYP_INLINE vd vd_load(const double *p) { return _mm512_loadu_pd(p); }
+HYP_INLINE void vd_store(double *p, vd a) { _mm512_storeu_pd(p, a); }
+HYP_INLINE void vd_stream(double *p, vd a) { _mm512_stream_pd(p, a); }
+HYP_INLINE vd vd_load_n(const double *p, size_t n) { return _mm512_maskz_loadu_pd(avx512_first_d(n), p); }
+HYP_INLINE void vd_store_n(double *p, vd a, size_t n) { _mm512_mask_storeu_pd(p, avx512_first_d(n), a); }
+HYP_INLINE vd vd_add(vd a, vd b) { return _mm512_add_pd(a, b); }
+HYP_INLINE vd vd_sub(vd a, vd b) { return _mm512_sub_pd(a, b); }
+HYP_INLINE vd vd_mul(vd a, vd b) { return _mm512_mul_pd(a, b); }
+HYP_INLINE vd vd_div(vd a, vd b) { return _mm512_div_pd(a, b); }
+HYP_INLINE vd vd_fma(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
+HYP_INLINE vd vd_sqrt(vd a) { return _mm512_sqrt_pd(a); }
+HYP_INLINE vd vd_neg(vd a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }
+HYP_INLINE vd vd_abs(vd a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
+HYP_INLINE vd vd_min(vd a, vd b) { return _mm512_mask_mov_pd(_mm512_min_pd(a, b), _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), a); }
+HYP_INLINE vd vd_max(vd a, vd b) { return _mm512_mask_mov_pd(_mm512_max_pd(a, b), _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), a); }
+HYP_INLINE vdm vd_eq(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+HYP_INLINE vdm vd_ne(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
+HYP_INLINE vdm vd_lt(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+HYP_INLINE vdm vd_le(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
+HYP_INLINE vdm vd_gt(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
+HYP_INLINE vdm vd_ge(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ); }
+HYP_INLINE vd vd_select(vdm m, vd yes, vd no) { return _mm512_mask_blend_pd(m, no, yes); }
+HYP_INLINE void vdm_store_bytes(uint8_t *p, vdm m) { _mm_storel_epi64((__m128i *)p, _mm_maskz_set1_epi8(m, 1)); }
+HYP_INLINE double vd_hsum(vd a) { return _mm512_reduce_add_pd(a); }
+/* The lower and upper half of a vf, exactly. */
+HYP_INLINE vd vd_from_low(vf a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a)); }
+HYP_INLINE vd vd_from_high(vf a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)); }
+HYP_INLINE vf vf_from_vd(vd low, vd high)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+}
+HYP_INLINE void vec_fence(void) { _mm_sfence(); }
+
+#endif
