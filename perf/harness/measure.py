@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+from harness.rows import Row
+
 TIMEOUT_S = 240
 
 
@@ -134,6 +136,16 @@ def _parse_results(row, allocator, text):
     if not results:
         raise Failed("no result line")
     return results
+
+
+def probe(allocator, loads_folder, runner, work):
+    """Why this library cannot be compared, or "": one small load must run on it, and on its own malloc."""
+    row = Row("probe", "", [os.path.join(loads_folder, "batch"), "1000", "64", "lifo"])
+    try:
+        run_once(row, allocator, runner, work)
+    except Failed as failure:
+        return str(failure)
+    return ""
 
 
 @contextlib.contextmanager

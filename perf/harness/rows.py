@@ -25,7 +25,7 @@ class Row:
     check_output: bool = True
 
 
-# (group, program, arguments, rows' most rounds)
+# (group, program, arguments)
 _PAIRS = ["16", "64", "256", "1K", "4K", "32K", "256K", "1M", "2M", "8M", "64M"]
 _LOADS = (
     [("pairs, one thread", "pairs", f"malloc {size}") for size in _PAIRS]
@@ -62,7 +62,11 @@ def _load_name(program, arguments):
 def loads(folder, sweep):
     """Every load's row; its binaries lie in folder."""
     rows = []
-    for group, program, arguments in _LOADS:
+    cores = os.cpu_count() or 1
+    table = list(_LOADS)
+    if cores > 8:
+        table += [("threads", "server", f"throughput {cores}"), ("threads", "cross", f"pipe {min(16, cores // 2)} 64")]
+    for group, program, arguments in table:
         name = _load_name(program, arguments)
         row = Row(name, group, [os.path.join(folder, program)] + arguments.split())
         if name.startswith("return."):
