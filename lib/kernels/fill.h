@@ -25,6 +25,11 @@ HYPI_FILL_DECLARE(neon)
 HYPI_FILL_DECLARE(dotprod)
 HYPI_FILL_DECLARE(i8mm)
 
+/* Shared between families of one set. */
+double hypi_abs_sum_f32_avx2(const float *a, size_t n);
+double hypi_abs_sum_f32_avx512(const float *a, size_t n);
+double hypi_abs_sum_f32_neon(const float *a, size_t n);
+
 /* A set's source files are shared: the build compiles them once a set, with HYPI_SET naming it. */
 #define HYPI_CAT_(a, b) a##b
 #define HYPI_CAT(a, b) HYPI_CAT_(a, b)

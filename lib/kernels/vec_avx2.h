@@ -4,7 +4,8 @@
 
 #include <immintrin.h>
 
-/* clang-format off: one wrapper a line, read as a table */
+/* One wrapper a line, to be read as a table. */
+/* clang-format off */
 #define VF_LANES 8
 #define VD_LANES 4
 
@@ -51,6 +52,8 @@ HYP_INLINE vm vf_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 HYP_INLINE vm vf_le(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
 HYP_INLINE vm vf_gt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 HYP_INLINE vm vf_ge(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GE_OQ); }
+HYP_INLINE vm vf_unordered(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
+HYP_INLINE vm vm_or(vm a, vm b) { return _mm256_or_ps(a, b); }
 HYP_INLINE vf vf_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
 HYP_INLINE bool vm_any(vm m) { return _mm256_movemask_ps(m) != 0; }
 HYP_INLINE unsigned vm_bits(vm m) { return (unsigned)_mm256_movemask_ps(m); }

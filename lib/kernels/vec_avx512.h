@@ -4,7 +4,8 @@
 
 #include <immintrin.h>
 
-/* clang-format off: one wrapper a line, read as a table */
+/* One wrapper a line, to be read as a table. */
+/* clang-format off */
 #define VF_LANES 16
 #define VD_LANES 8
 
@@ -48,6 +49,8 @@ HYP_INLINE vm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 HYP_INLINE vm vf_le(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 HYP_INLINE vm vf_gt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 HYP_INLINE vm vf_ge(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+HYP_INLINE vm vf_unordered(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); }
+HYP_INLINE vm vm_or(vm a, vm b) { return _kor_mask16(a, b); }
 HYP_INLINE vf vf_select(vm m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
 HYP_INLINE bool vm_any(vm m) { return m != 0; }
 HYP_INLINE unsigned vm_bits(vm m) { return m; }

@@ -4,7 +4,8 @@
 
 #include <arm_neon.h>
 
-/* clang-format off: one wrapper a line, read as a table */
+/* One wrapper a line, to be read as a table. */
+/* clang-format off */
 #define VF_LANES 4
 #define VD_LANES 2
 
@@ -56,6 +57,8 @@ HYP_INLINE vm vf_lt(vf a, vf b) { return vcltq_f32(a, b); }
 HYP_INLINE vm vf_le(vf a, vf b) { return vcleq_f32(a, b); }
 HYP_INLINE vm vf_gt(vf a, vf b) { return vcgtq_f32(a, b); }
 HYP_INLINE vm vf_ge(vf a, vf b) { return vcgeq_f32(a, b); }
+HYP_INLINE vm vf_unordered(vf a, vf b) { return vmvnq_u32(vandq_u32(vceqq_f32(a, a), vceqq_f32(b, b))); }
+HYP_INLINE vm vm_or(vm a, vm b) { return vorrq_u32(a, b); }
 HYP_INLINE vf vf_select(vm m, vf yes, vf no) { return vbslq_f32(m, yes, no); }
 HYP_INLINE bool vm_any(vm m) { return vmaxvq_u32(m) != 0; }
 HYP_INLINE unsigned vm_bits(vm m)
