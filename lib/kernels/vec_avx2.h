@@ -146,4 +146,35 @@ HYP_INLINE vd vd_from_high(vf a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(
 HYP_INLINE vf vf_from_vd(vd low, vd high) { return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low)); }
 HYP_INLINE void vec_fence(void) { _mm_sfence(); }
 
+/* In place: lane j of vector i becomes lane i of vector j. */
+HYP_INLINE void vf_transpose(vf r[VF_LANES])
+{
+    __m256 t[8];
+    HYP_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    HYP_UNROLL
+    for (int h = 0; h < 8; h += 4) { /* t[h..h+3] hold pairs of rows h, h+1 and h+2, h+3 */
+        __m256 a = _mm256_shuffle_ps(t[h], t[h + 2], 0x44), b = _mm256_shuffle_ps(t[h], t[h + 2], 0xee);
+        __m256 c = _mm256_shuffle_ps(t[h + 1], t[h + 3], 0x44), d = _mm256_shuffle_ps(t[h + 1], t[h + 3], 0xee);
+        t[h] = a, t[h + 1] = b, t[h + 2] = c, t[h + 3] = d;
+    }
+    HYP_UNROLL
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    }
+}
+HYP_INLINE void vd_transpose(vd r[VD_LANES])
+{
+    __m256d a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);
+    __m256d c = _mm256_unpacklo_pd(r[2], r[3]), d = _mm256_unpackhi_pd(r[2], r[3]);
+    r[0] = _mm256_permute2f128_pd(a, c, 0x20);
+    r[1] = _mm256_permute2f128_pd(b, d, 0x20);
+    r[2] = _mm256_permute2f128_pd(a, c, 0x31);
+    r[3] = _mm256_permute2f128_pd(b, d, 0x31);
+}
+
 #endif

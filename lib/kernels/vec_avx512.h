@@ -107,4 +107,58 @@ HYP_INLINE vf vf_from_vd(vd low, vd high)
 }
 HYP_INLINE void vec_fence(void) { _mm_sfence(); }
 
+/* In place: lane j of vector i becomes lane i of vector j. */
+HYP_INLINE void vf_transpose(vf r[VF_LANES])
+{
+    __m512 t[16];
+    HYP_UNROLL
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    HYP_UNROLL
+    for (int h = 0; h < 16; h += 4) { /* 4x4 blocks in each quarter */
+        r[h] = _mm512_shuffle_ps(t[h], t[h + 2], 0x44);
+        r[h + 1] = _mm512_shuffle_ps(t[h], t[h + 2], 0xee);
+        r[h + 2] = _mm512_shuffle_ps(t[h + 1], t[h + 3], 0x44);
+        r[h + 3] = _mm512_shuffle_ps(t[h + 1], t[h + 3], 0xee);
+    }
+    HYP_UNROLL
+    for (int i = 0; i < 4; i++) { /* quarters of rows i, i + 4, i + 8, i + 12 */
+        t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    HYP_UNROLL
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+        r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+        r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+}
+HYP_INLINE void vd_transpose(vd r[VD_LANES])
+{
+    __m512d t[8];
+    HYP_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm512_unpacklo_pd(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_pd(r[i], r[i + 1]);
+    }
+    HYP_UNROLL
+    for (int i = 0; i < 2; i++) {
+        r[i] = _mm512_shuffle_f64x2(t[i], t[i + 2], 0x88);
+        r[i + 2] = _mm512_shuffle_f64x2(t[i], t[i + 2], 0xdd);
+        r[i + 4] = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], 0x88);
+        r[i + 6] = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], 0xdd);
+    }
+    HYP_UNROLL
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f64x2(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f64x2(r[i], r[i + 4], 0xdd);
+    }
+    memcpy(r, t, sizeof(t));
+}
+
 #endif

@@ -140,4 +140,21 @@ HYP_INLINE vd vd_from_high(vf a) { return vcvt_f64_f32(vget_high_f32(a)); }
 HYP_INLINE vf vf_from_vd(vd low, vd high) { return vcombine_f32(vcvt_f32_f64(low), vcvt_f32_f64(high)); }
 HYP_INLINE void vec_fence(void) {}
 
+/* In place: lane j of vector i becomes lane i of vector j. */
+HYP_INLINE void vf_transpose(vf r[VF_LANES])
+{
+    float32x4_t a = vtrn1q_f32(r[0], r[1]), b = vtrn2q_f32(r[0], r[1]);
+    float32x4_t c = vtrn1q_f32(r[2], r[3]), d = vtrn2q_f32(r[2], r[3]);
+    r[0] = vcombine_f32(vget_low_f32(a), vget_low_f32(c));
+    r[1] = vcombine_f32(vget_low_f32(b), vget_low_f32(d));
+    r[2] = vcombine_f32(vget_high_f32(a), vget_high_f32(c));
+    r[3] = vcombine_f32(vget_high_f32(b), vget_high_f32(d));
+}
+HYP_INLINE void vd_transpose(vd r[VD_LANES])
+{
+    float64x2_t a = vtrn1q_f64(r[0], r[1]);
+    r[1] = vtrn2q_f64(r[0], r[1]);
+    r[0] = a;
+}
+
 #endif

@@ -1,0 +1,375 @@
+/*
+ * kernels/gemm_body.h: the body of gemm_simd.c, for one element type. Included twice, so it has no guard. Expects
+ * ELEMENT, LANES, VECTOR, V(op) (the vector operation), T(name) (the name for this type), and the TILE_ and DOT_ sizes.
+ *
+ * Packed B: strips of TILE_NV vectors of columns, k after k, padded with zeros. Packed A: strips of at most TILE_MR
+ * rows, k after k, not padded: a strip's height is spread evenly (64 rows are 6 strips of 11 and 10), because a
+ * kernel exists for every height and a padded row costs as much as a real one.
+ */
+
+/* One register tile: c[0..mr) x [0..columns) = alpha * sum + beta * c. A's element (i, k) is a[i * a_row + k * a_col].
+ * mr, nv and a_col are constants wherever this is inlined. */
+HYP_INLINE void T(tile)(size_t mr, size_t nv, size_t k, const ELEMENT *a, size_t a_row, size_t a_col, const ELEMENT *b,
+                        ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) {
+	VECTOR acc[TILE_MR][TILE_NV];
+	HYP_UNROLL
+	for (size_t i = 0; i < mr; i++) {
+		HYP_UNROLL
+		for (size_t v = 0; v < nv; v++) acc[i][v] = V(zero)();
+	}
+	for (size_t p = 0; p < k; p++) {
+		VECTOR bv[TILE_NV];
+		HYP_UNROLL
+		for (size_t v = 0; v < nv; v++) bv[v] = V(load)(b + v * LANES);
+		HYP_UNROLL
+		for (size_t i = 0; i < mr; i++) {
+			VECTOR av = V(set1)(a[i * a_row]);
+			HYP_UNROLL
+			for (size_t v = 0; v < nv; v++) acc[i][v] = V(fma)(av, bv[v], acc[i][v]);
+		}
+		a += a_col;
+		b += TILE_NV * LANES;
+	}
+	const VECTOR al = V(set1)(alpha), be = V(set1)(beta);
+	HYP_UNROLL
+	for (size_t i = 0; i < mr; i++) {
+		HYP_UNROLL
+		for (size_t v = 0; v < nv; v++) {
+			ELEMENT *at = c + i * ldc + v * LANES;
+			VECTOR r = V(mul)(acc[i][v], al);
+			if (HYP_LIKELY(columns >= (v + 1) * LANES)) {
+				if (beta != 0) r = V(fma)(V(load)(at), be, r);
+				V(store)(at, r);
+			} else if (columns > v * LANES) {
+				size_t lanes = columns - v * LANES;
+				if (beta != 0) r = V(fma)(V(load_n)(at, lanes), be, r);
+				V(store_n)(at, r, lanes);
+			}
+		}
+	}
+}
+
+typedef void T(tile_fn)(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, ELEMENT *c, size_t ldc,
+                        size_t columns, ELEMENT alpha, ELEMENT beta);
+
+/* Four kernels a height: A as it lies or packed, one or two vectors wide. */
+#define DEFINE_TILES(mr) \
+	static void T(HYPI_CAT(tile_lying_1_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, ELEMENT *c, \
+	                                           size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) { \
+		T(tile)(mr, 1, k, a, a_row, 1, b, c, ldc, columns, alpha, beta); \
+	} \
+	static void T(HYPI_CAT(tile_lying_2_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, ELEMENT *c, \
+	                                           size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) { \
+		T(tile)(mr, 2, k, a, a_row, 1, b, c, ldc, columns, alpha, beta); \
+	} \
+	static void T(HYPI_CAT(tile_packed_1_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, \
+	                                            ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) { \
+		(void)a_row; \
+		T(tile)(mr, 1, k, a, 1, mr, b, c, ldc, columns, alpha, beta); \
+	} \
+	static void T(HYPI_CAT(tile_packed_2_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, \
+	                                            ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) { \
+		(void)a_row; \
+		T(tile)(mr, 2, k, a, 1, mr, b, c, ldc, columns, alpha, beta); \
+	}
+#if TILE_MR == 12
+#define HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#else
+#define HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#endif
+HEIGHTS(DEFINE_TILES)
+#define TILE_ENTRY(mr) \
+	{{T(HYPI_CAT(tile_lying_1_, mr)), T(HYPI_CAT(tile_lying_2_, mr))}, \
+	 {T(HYPI_CAT(tile_packed_1_, mr)), T(HYPI_CAT(tile_packed_2_, mr))}},
+/* [height - 1][packed][vectors - 1] */
+static T(tile_fn) *const T(tiles)[TILE_MR][2][2] = {HEIGHTS(TILE_ENTRY)};
+#undef DEFINE_TILES
+#undef TILE_ENTRY
+#undef HEIGHTS
+
+/* ---- Packing --------------------------------------------------------------------------------------------------------- */
+
+/* Rows [k0, k0 + k) and columns [j0, j0 + columns) of op(B). The walk is along B's rows, whole; that is what the
+ * memory likes. */
+static void T(pack_b_rows)(ELEMENT *dst, const ELEMENT *b, size_t ldb, size_t k, size_t columns) {
+	enum { NR = TILE_NV * LANES };
+	for (size_t p = 0; p < k; p++) {
+		const ELEMENT *row = b + p * ldb;
+		ELEMENT *out = dst + p * NR;
+		size_t j = 0;
+		for (; j + NR <= columns; j += NR, out += k * NR) {
+			HYP_UNROLL
+			for (size_t v = 0; v < TILE_NV; v++) V(store)(out + v * LANES, V(load)(row + j + v * LANES));
+		}
+		if (j == columns) continue;
+		for (size_t v = 0; v < TILE_NV; v++, j += LANES) {
+			size_t left = j < columns ? columns - j : 0;
+			V(store)(out + v * LANES, V(load_n)(row + (left ? j : 0), left < LANES ? left : LANES));
+		}
+	}
+}
+
+/* B stored transposed: [columns][k]. */
+static void T(pack_b_columns)(ELEMENT *dst, const ELEMENT *b, size_t ldb, size_t k, size_t columns) {
+	enum { NR = TILE_NV * LANES };
+	for (size_t j0 = 0; j0 < columns; j0 += NR, dst += k * NR) {
+		size_t width = columns - j0 < NR ? columns - j0 : NR;
+		if (width < NR) memset(dst, 0, k * NR * sizeof(ELEMENT));
+		size_t j = 0;
+		for (; j + LANES <= width; j += LANES) {
+			const ELEMENT *from = b + (j0 + j) * ldb;
+			size_t p = 0;
+			for (; p + LANES <= k; p += LANES) {
+				VECTOR r[LANES];
+				HYP_UNROLL
+				for (size_t i = 0; i < LANES; i++) r[i] = V(load)(from + i * ldb + p);
+				V(transpose)(r);
+				HYP_UNROLL
+				for (size_t i = 0; i < LANES; i++) V(store)(dst + (p + i) * NR + j, r[i]);
+			}
+			for (; p < k; p++)
+				for (size_t i = 0; i < LANES; i++) dst[p * NR + j + i] = from[i * ldb + p];
+		}
+		for (; j < width; j++)
+			for (size_t p = 0; p < k; p++) dst[p * NR + j] = b[(j0 + j) * ldb + p];
+	}
+}
+
+static void T(pack_a)(ELEMENT *dst, const ELEMENT *a, size_t lda, bool trans, size_t rows, size_t k) {
+	for (size_t p = 0; p < k; p++)
+		for (size_t i = 0; i < rows; i++) dst[p * rows + i] = trans ? a[p * lda + i] : a[i * lda + p];
+}
+
+/* ---- The blocked path -------------------------------------------------------------------------------------------------- */
+
+static size_t T(strip_rows)(size_t rows_left) {
+	size_t strips = (rows_left + TILE_MR - 1) / TILE_MR;
+	return (rows_left + strips - 1) / strips;
+}
+
+/* One block of rows against the packed block of B. */
+static void T(row_block)(const struct hypi_gemm_plan *p, size_t i0, size_t rows, size_t k0, size_t k, size_t j0,
+                         size_t columns, const ELEMENT *packed_b, ELEMENT *packed_a, ELEMENT beta) {
+	enum { NR = TILE_NV * LANES };
+	const ELEMENT *a = p->a;
+	ELEMENT *c = p->c;
+	for (size_t i = i0; i < i0 + rows;) {
+		size_t height = T(strip_rows)(i0 + rows - i);
+		const ELEMENT *strip = a + i * p->lda + k0;
+		if (p->pack_a) {
+			T(pack_a)(packed_a, p->trans_a ? a + k0 * p->lda + i : strip, p->lda, p->trans_a, height, k);
+			strip = packed_a;
+		}
+		for (size_t j = 0; j < columns; j += NR) {
+			size_t width = columns - j < NR ? columns - j : NR;
+			T(tiles)
+			[height - 1][p->pack_a][width > LANES](k, strip, p->lda, packed_b + j * k, c + i * p->ldc + j0 + j, p->ldc,
+			                                       width, (ELEMENT)p->alpha, beta);
+		}
+		i += height;
+	}
+}
+
+static void T(run_blocked)(const struct hypi_gemm_plan *p, size_t i0, size_t i1, size_t j0, size_t j1, void *scratch) {
+	const ELEMENT *b = p->b;
+	ELEMENT *packed_b = scratch;
+	size_t b_elements = (p->tile_n + TILE_NV * LANES - 1) / (TILE_NV * LANES) * (TILE_NV * LANES) * p->block_k;
+	ELEMENT *packed_a = packed_b + (b_elements * sizeof(ELEMENT) + 63) / 64 * 64 / sizeof(ELEMENT);
+	size_t k0 = 0;
+	do { /* once even if K is 0: beta is still to be applied */
+		size_t k = p->k - k0 < p->block_k ? p->k - k0 : p->block_k;
+		if (p->trans_b) {
+			T(pack_b_columns)(packed_b, b + j0 * p->ldb + k0, p->ldb, k, j1 - j0);
+		} else {
+			T(pack_b_rows)(packed_b, b + k0 * p->ldb + j0, p->ldb, k, j1 - j0);
+		}
+		ELEMENT beta = k0 == 0 ? (ELEMENT)p->beta : 1;
+		T(row_block)(p, i0, i1 - i0, k0, k, j0, j1 - j0, packed_b, packed_a, beta);
+		k0 += k;
+	} while (k0 < p->k);
+}
+
+/* ---- Few rows against [n][k] weights, both as they lie ------------------------------------------------------------------ */
+
+/* c[i][j] = alpha * dot(a row i, b row j) + beta * c[i][j] for mr x nr pairs. next: what the following call will read
+ * from memory, one line a step. */
+HYP_INLINE void T(dots)(size_t mr, size_t nr, size_t k, const ELEMENT *a, size_t lda, const ELEMENT *b, size_t ldb,
+                        ELEMENT *c, size_t ldc, ELEMENT alpha, ELEMENT beta, const ELEMENT *next) {
+	VECTOR acc[DOT_MR][DOT_NR];
+	HYP_UNROLL
+	for (size_t i = 0; i < mr; i++) {
+		HYP_UNROLL
+		for (size_t j = 0; j < nr; j++) acc[i][j] = V(zero)();
+	}
+	size_t p = 0;
+	for (; p + LANES <= k; p += LANES) {
+		VECTOR bv[DOT_NR];
+		__builtin_prefetch(next + p);
+		HYP_UNROLL
+		for (size_t j = 0; j < nr; j++) bv[j] = V(load)(b + j * ldb + p);
+		HYP_UNROLL
+		for (size_t i = 0; i < mr; i++) {
+			VECTOR av = V(load)(a + i * lda + p);
+			HYP_UNROLL
+			for (size_t j = 0; j < nr; j++) acc[i][j] = V(fma)(av, bv[j], acc[i][j]);
+		}
+	}
+	if (p < k) {
+		VECTOR bv[DOT_NR];
+		HYP_UNROLL
+		for (size_t j = 0; j < nr; j++) bv[j] = V(load_n)(b + j * ldb + p, k - p);
+		HYP_UNROLL
+		for (size_t i = 0; i < mr; i++) {
+			VECTOR av = V(load_n)(a + i * lda + p, k - p);
+			HYP_UNROLL
+			for (size_t j = 0; j < nr; j++) acc[i][j] = V(fma)(av, bv[j], acc[i][j]);
+		}
+	}
+	HYP_UNROLL
+	for (size_t i = 0; i < mr; i++) {
+		HYP_UNROLL
+		for (size_t j = 0; j < nr; j++) {
+			ELEMENT *at = c + i * ldc + j;
+			ELEMENT r = alpha * V(hsum)(acc[i][j]);
+			*at = beta != 0 ? r + beta * *at : r;
+		}
+	}
+}
+
+typedef void T(dots_fn)(size_t k, const ELEMENT *a, size_t lda, const ELEMENT *b, size_t ldb, ELEMENT *c, size_t ldc,
+                        ELEMENT alpha, ELEMENT beta, const ELEMENT *next);
+#define DEFINE_DOTS(mr, nr) \
+	static void T(HYPI_CAT(dots_##mr, _##nr))(size_t k, const ELEMENT *a, size_t lda, const ELEMENT *b, size_t ldb, \
+	                                          ELEMENT *c, size_t ldc, ELEMENT alpha, ELEMENT beta, \
+	                                          const ELEMENT *next) { \
+		T(dots)(mr, nr, k, a, lda, b, ldb, c, ldc, alpha, beta, next); \
+	}
+#if DOT_MR == 6
+#define HEIGHTS(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
+#define ENTRIES(nr) \
+	{ T(dots_1_##nr), T(dots_2_##nr), T(dots_3_##nr), T(dots_4_##nr), T(dots_5_##nr), T(dots_6_##nr) }
+#else
+#define HEIGHTS(X) X(1, 1) X(2, 1) X(3, 1) X(1, 4) X(2, 4) X(3, 4)
+#define ENTRIES(nr) \
+	{ T(dots_1_##nr), T(dots_2_##nr), T(dots_3_##nr) }
+#endif
+HEIGHTS(DEFINE_DOTS)
+/* [columns is DOT_NR][height - 1] */
+static T(dots_fn) *const T(dots_table)[2][DOT_MR] = {ENTRIES(1), ENTRIES(4)};
+#undef DEFINE_DOTS
+#undef HEIGHTS
+#undef ENTRIES
+
+static void T(run_nt_direct)(const struct hypi_gemm_plan *p, size_t i0, size_t i1, size_t j0, size_t j1) {
+	const ELEMENT *a = p->a, *b = p->b;
+	ELEMENT *c = p->c;
+	for (size_t k0 = 0; k0 < p->k; k0 += p->block_k) {
+		size_t k = p->k - k0 < p->block_k ? p->k - k0 : p->block_k;
+		ELEMENT beta = k0 == 0 ? (ELEMENT)p->beta : 1;
+		for (size_t j = j0; j < j1;) {
+			bool wide = j1 - j >= DOT_NR;
+			size_t columns = wide ? DOT_NR : 1, ahead = 0;
+			for (size_t i = i0; i < i1;) {
+				size_t strips = (i1 - i + DOT_MR - 1) / DOT_MR, height = (i1 - i + strips - 1) / strips;
+				/* The first strips fetch the next columns' rows, one each. */
+				size_t next = j + columns + (ahead < DOT_NR ? ahead : 0);
+				if (next >= p->n) next = j;
+				ahead++;
+				T(dots_table)
+				[wide][height - 1](k, a + i * p->lda + k0, p->lda, b + j * p->ldb + k0, p->ldb, c + i * p->ldc + j,
+				                   p->ldc, (ELEMENT)p->alpha, beta, b + next * p->ldb + k0);
+				i += height;
+			}
+			j += columns;
+		}
+	}
+}
+
+/* ---- Vectors ------------------------------------------------------------------------------------------------------------ */
+
+static ELEMENT T(dot_row)(const ELEMENT *a, const ELEMENT *x, size_t k) {
+	VECTOR acc[8];
+	HYP_UNROLL
+	for (size_t c = 0; c < 8; c++) acc[c] = V(zero)();
+	size_t p = 0;
+	for (; p + 8 * LANES <= k; p += 8 * LANES) {
+		HYP_UNROLL
+		for (size_t c = 0; c < 8; c++) {
+			if (c * LANES * sizeof(ELEMENT) % 64 == 0) __builtin_prefetch((const char *)(a + p + c * LANES) + 2048);
+			acc[c] = V(fma)(V(load)(a + p + c * LANES), V(load)(x + p + c * LANES), acc[c]);
+		}
+	}
+	for (; p + LANES <= k; p += LANES) acc[0] = V(fma)(V(load)(a + p), V(load)(x + p), acc[0]);
+	if (p < k) acc[1] = V(fma)(V(load_n)(a + p, k - p), V(load_n)(x + p, k - p), acc[1]);
+	VECTOR s = V(add)(V(add)(acc[0], acc[1]), V(add)(acc[2], acc[3]));
+	VECTOR t = V(add)(V(add)(acc[4], acc[5]), V(add)(acc[6], acc[7]));
+	return V(hsum)(V(add)(s, t));
+}
+
+/* y[0..n) += sum over k of x[k] * rows[k][0..n), eight rows at a time. */
+static void T(add_rows)(ELEMENT *y, const ELEMENT *rows, size_t stride, const ELEMENT *x, size_t k, size_t n) {
+	for (size_t p = 0; p < k; p += 8) {
+		size_t count = k - p < 8 ? k - p : 8;
+		const ELEMENT *r = rows + p * stride;
+		size_t j = 0;
+		for (; count == 8 && j + LANES <= n; j += LANES) {
+			VECTOR s = V(load)(y + j), t = V(zero)();
+			HYP_UNROLL
+			for (size_t i = 0; i < 8; i += 2) {
+				s = V(fma)(V(set1)(x[p + i]), V(load)(r + i * stride + j), s);
+				t = V(fma)(V(set1)(x[p + i + 1]), V(load)(r + (i + 1) * stride + j), t);
+			}
+			V(store)(y + j, V(add)(s, t));
+		}
+		for (; j < n; j += LANES) {
+			size_t lanes = n - j < LANES ? n - j : LANES;
+			VECTOR s = V(load_n)(y + j, lanes);
+			for (size_t i = 0; i < count; i++) s = V(fma)(V(set1)(x[p + i]), V(load_n)(r + i * stride + j, lanes), s);
+			V(store_n)(y + j, s, lanes);
+		}
+	}
+}
+
+#define GEMV_CHUNK 1024
+/* out[i * out_stride] for i in [from, to); the matrix's stored rows run along K or along the result. */
+static void T(run_gemv)(const struct hypi_gemm_plan *p, size_t from, size_t to, ELEMENT *scratch) {
+	bool row = p->m == 1;
+	const ELEMENT *matrix = row ? p->b : p->a, *x = row ? p->a : p->b;
+	size_t stride = row ? p->ldb : p->lda, out_stride = row ? 1 : p->ldc;
+	size_t x_stride = row ? (p->trans_a ? p->lda : 1) : (p->trans_b ? 1 : p->ldb);
+	if (x_stride != 1) {
+		for (size_t i = 0; i < p->k; i++) scratch[i] = x[i * x_stride];
+		x = scratch;
+	}
+	const ELEMENT alpha = (ELEMENT)p->alpha, beta = (ELEMENT)p->beta;
+	for (size_t i0 = from; i0 < to; i0 += GEMV_CHUNK) {
+		ELEMENT y[GEMV_CHUNK], *c = (ELEMENT *)p->c + i0 * out_stride;
+		size_t count = to - i0 < GEMV_CHUNK ? to - i0 : GEMV_CHUNK;
+		if (p->path == HYPI_GEMV_ROWS) {
+			for (size_t i = 0; i < count; i++) y[i] = T(dot_row)(matrix + (i0 + i) * stride, x, p->k);
+		} else {
+			memset(y, 0, count * sizeof(ELEMENT));
+			T(add_rows)(y, matrix + i0, stride, x, p->k, count);
+		}
+		for (size_t i = 0; i < count; i++) {
+			ELEMENT r = alpha * y[i];
+			c[i * out_stride] = beta != 0 ? r + beta * c[i * out_stride] : r;
+		}
+	}
+}
+#undef GEMV_CHUNK
+
+static void T(run)(const struct hypi_gemm_plan *p, size_t tile_begin, size_t tile_end, void *scratch) {
+	for (size_t t = tile_begin; t < tile_end; t++) {
+		size_t i0 = t / p->tiles_n * p->tile_m, j0 = t % p->tiles_n * p->tile_n;
+		size_t i1 = p->m - i0 < p->tile_m ? p->m : i0 + p->tile_m;
+		size_t j1 = p->n - j0 < p->tile_n ? p->n : j0 + p->tile_n;
+		if (p->path == HYPI_GEMM_BLOCKED) {
+			T(run_blocked)(p, i0, i1, j0, j1, scratch);
+		} else if (p->path == HYPI_GEMM_NT_DIRECT) {
+			T(run_nt_direct)(p, i0, i1, j0, j1);
+		} else if (p->path != HYPI_GEMM_NONE) {
+			T(run_gemv)(p, p->m == 1 ? j0 : i0, p->m == 1 ? j1 : i1, scratch);
+		}
+	}
+}
