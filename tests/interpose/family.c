@@ -290,6 +290,7 @@ static void test_sized_frees(void) {
 		free_sized(opaque(malloc(size)), size);
 		free_sized(opaque(calloc(1, size)), size);
 		free_sized(opaque(realloc(opaque(malloc(size / 2 + 1)), size + 1)), size + 1);
+		free_sized(opaque(realloc(opaque(malloc(size)), size * 3 / 4 + 1)), size * 3 / 4 + 1); /* perhaps in place */
 		for (size_t alignment = 16; alignment <= 64 * KIB; alignment *= 4)
 			free_aligned_sized(opaque(aligned_alloc(alignment, size)), alignment, size);
 		CHECK(errno == EILSEQ, "a sized free of %zu set errno to %d", size, errno);
