@@ -1,4 +1,4 @@
-/* core/page_map.c: see core/page_map.h. The root costs address space (16 MiB of .bss), and memory only where used. */
+/* core/page_map.c: see core/page_map.h. The root costs 256 KiB of address space, and memory only where used. */
 #include "core/page_map.h"
 
 #include "core/meta.h"
@@ -6,7 +6,7 @@
 _Atomic(hypi_leaf *) hypi_root[HYPI_ROOT_ENTRIES];
 
 bool hypi_page_map_cover(uintptr_t base, size_t bytes) {
-	uintptr_t first = base >> HYPI_ARENA_LOG2, last = (base + bytes - 1) >> HYPI_ARENA_LOG2;
+	uintptr_t first = hypi_window_of(base), last = hypi_window_of(base + bytes - 1);
 	if (last >= HYPI_ROOT_ENTRIES || last < first) return false;
 	for (uintptr_t window = first; window <= last; window++) {
 		if (hypi_load_acquire(&hypi_root[window]) != NULL) continue; /* pairs with the exchange below */
@@ -21,7 +21,7 @@ bool hypi_page_map_cover(uintptr_t base, size_t bytes) {
 void hypi_page_map_set(uintptr_t base, size_t slices, struct hypi_span *span) {
 	for (size_t i = 0; i < slices; i++) {
 		uintptr_t a = base + (i << HYPI_SLICE_LOG2);
-		hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[a >> HYPI_ARENA_LOG2]);
-		hypi_store_release(&leaf->span[(a >> HYPI_SLICE_LOG2) & (HYPI_ARENA_SLICES - 1)], span);
+		hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[hypi_window_of(a)]);
+		hypi_store_release(&leaf->span[(uint32_t)a >> HYPI_SLICE_LOG2], span);
 	}
 }

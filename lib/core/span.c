@@ -51,7 +51,7 @@ bool hypi_span_carve(hypi_span *span) {
 		((hypi_block *)block)->link = hypi_link_make((hypi_block *)(block + size));
 	((hypi_block *)block)->link = hypi_link_make(hypi_no_block(span->base));
 	span->free = (hypi_block *)(span->base + at);
-	hypi_store_relaxed(&span->carved_bytes, (uint32_t)(at + count * size));
+	hypi_store_relaxed(&span->carved_bytes, at + count * size);
 	return true;
 }
 
@@ -73,14 +73,13 @@ uint32_t hypi_span_collect(hypi_span *span) {
 	uint64_t chain = atomic_fetch_and_explicit(&span->remote, HYPI_PENDING, memory_order_acquire);
 	uint32_t count = hypi_chain_count(chain);
 	span->free = (hypi_block *)(span->base + (uint32_t)chain);
-	hypi_store_relaxed(&span->frees, hypi_load_relaxed(&span->frees) + count);
+	hypi_span_add_frees(span, count);
 	return count;
 }
 
 static bool chain_holds(const hypi_span *span, const hypi_block *at, const hypi_block *block) {
-	for (uint32_t steps = hypi_span_capacity(span); steps > 0 && hypi_is_block(at); steps--) {
+	for (uint32_t steps = hypi_span_capacity(span); steps > 0 && hypi_span_holds(span, at); steps--) {
 		if (at == block) return true;
-		if (!hypi_span_holds(span, at)) return false;
 		at = hypi_link_read(at);
 	}
 	return false;
@@ -93,7 +92,7 @@ bool hypi_span_is_free(const hypi_span *span, const hypi_block *block) {
 }
 
 static const char *check_chain(const hypi_span *span, const hypi_block *at, uint64_t *seen, uint32_t *count) {
-	while (hypi_is_block(at)) {
+	while (at != hypi_no_block(span->base)) {
 		uint64_t offset = (uintptr_t)at - span->base;
 		if (!hypi_span_holds(span, at)) return "a link leaves its span";
 		if (!hypi_span_divides(span, offset)) return "a link points inside a block";
@@ -108,7 +107,8 @@ static const char *check_chain(const hypi_span *span, const hypi_block *at, uint
 
 const char *hypi_span_check(const hypi_span *span) {
 	uint64_t seen[(HYPI_SLICE_BYTES * 16 / 16) / 64] = {0};
-	uint32_t capacity = hypi_span_capacity(span), carved = hypi_load_relaxed(&span->carved_bytes);
+	uint32_t capacity = hypi_span_capacity(span);
+	uint64_t carved = hypi_load_relaxed(&span->carved_bytes);
 	if (capacity > sizeof seen * 8) return "a span has too many blocks";
 	if (carved % span->block_bytes != 0 || carved / span->block_bytes > capacity) return "carved_bytes is wrong";
 	if (hypi_span_at((void *)span->base) != span) return "the page map does not know a span";
@@ -119,7 +119,6 @@ const char *hypi_span_check(const hypi_span *span) {
 	if (hypi_chain_count(chain) != 0) wrong = check_chain(span, (hypi_block *)(span->base + (uint32_t)chain), seen, &remote);
 	if (wrong != NULL) return wrong;
 	if (remote != hypi_chain_count(chain)) return "the remote chain is not as long as it says";
-	uint32_t live = hypi_load_relaxed(&span->allocs) - hypi_load_relaxed(&span->frees);
-	if (listed + live != carved / span->block_bytes) return "free, remote and live blocks do not add up";
+	if (listed + hypi_span_live(span) != carved / span->block_bytes) return "free, remote and live blocks do not add up";
 	return NULL;
 }

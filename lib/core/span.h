@@ -6,16 +6,20 @@
  * loads and stores (the page-owned list is mimalloc's idea: Leijen, Zorn, de Moura 2019). Other threads push whole
  * chains on `remote`, one compare-and-swap a chain.
  *
- * Link. A free block's first word is the next block's address, masked with the process's secret. The last block's
- * successor is base + 1, which is odd, so one bit test finds the end. Every link decodes to [base, base + carved_bytes)
- * or it was overwritten; every allocated block's first word does not (it was cleared when handed out), or it was freed
- * already. That is how a corrupt list and a double free are told at once, at no cost in memory.
+ * Link. A free block's first word is the next block's address, masked with the process's secret; the last block's
+ * successor is base - 16. A list's head lies in [base, base + carved_bytes) or the list is at its end, or it was
+ * overwritten: one comparison finds both. Every free block's first word decodes to that range or to base - 16; an
+ * allocated block's does not (it was cleared when handed out), or it was freed already. That is how a corrupt list and
+ * a double free are told at once, at no cost in memory. Addresses are multiples of 16, so every link's low four bits
+ * are the secret's, which are fixed: free looks at the first byte alone, and at the word only when that fits. (A byte
+ * can be read while the program's own store to the word is still on its way; a word cannot, and stalls.)
  *
- * Counters. `allocs` and `frees` only ever rise (modulo 2^32), each with one writer, the owner; live = allocs - frees.
- * When frees reaches `due`, hypi_heap_event looks at the span: so one comparison serves three ends.
- *   the heap's current span of its class:  due = frees + HYPI_TICK: the clock is looked at now and then
- *   a span with free blocks, waiting:      due = allocs: the span is empty and goes back
- *   a span that was full:                  due = frees + a few: worth listing again
+ * Counters. allocs and frees only ever rise (modulo 2^32), each with one writer, the owner; live = allocs - frees.
+ * `left` counts frees down to the next look of hypi_heap_event at the span, and frees = due - left: so one decrement
+ * serves as counter and as trigger.
+ *   the heap's current span of its class:  every HYPI_TICK frees: the clock is looked at
+ *   a span with free blocks, waiting:      when all that is live was freed: the span is empty and goes back
+ *   a span that was full:                  after a few: worth listing again
  *
  * Invariants, checked by hypi_span_check when the owner stands still:
  *   free + remote + live = carved blocks; every free block is distinct, aligned to the block size, and decodes;
@@ -47,24 +51,23 @@ struct hypi_heap;
 
 typedef struct hypi_span {
 	/* The owner's line: all that a local allocate and free touch. */
-	hypi_block *free;                    /* newest free block; odd: none. Owner only. */
-	_Atomic uint32_t allocs;             /* written by the owner */
-	_Atomic uint32_t frees;              /* written by the owner; remote frees count once collected */
-	uint32_t due;                        /* owner only */
-	_Atomic uint32_t carved_bytes;       /* blocks below this were handed out at least once or are in the list */
-	uintptr_t base;                      /* constant while the span lives, as are the rest of this line */
-	uint64_t inverse;                    /* ceil(2^64 / block_bytes): n divisible by block_bytes iff n * inverse < inverse */
-	_Atomic(struct hypi_heap *) owner;   /* NULL for large blocks */
-	uint64_t block_bytes;                /* usable bytes of each block */
-	uint8_t kind, class_index, place;    /* place: owner only */
-	bool zeroed;                         /* blocks not carved yet read as zero */
-	uint32_t slices;
+	hypi_block *free;                  /* newest free block, or base - 16. Owner only. */
+	_Atomic uint32_t allocs;           /* written by the owner */
+	_Atomic uint32_t left;             /* written by the owner */
+	_Atomic uint32_t due;              /* written by the owner; remote frees count once collected */
+	uint32_t slices;                   /* constant while the span lives, as is the rest of this line but carved_bytes */
+	_Atomic uint64_t carved_bytes;     /* blocks below this were handed out at least once or are in the list */
+	uintptr_t base;
+	uint64_t inverse;                  /* ceil(2^64 / block_bytes): divides n iff n * inverse < inverse */
+	_Atomic(struct hypi_heap *) owner; /* NULL for large blocks */
+	uint64_t block_bytes;              /* usable bytes of each block */
 
 	/* The other threads' line. */
 	HYP_CACHE_ALIGNED _Atomic uint64_t remote; /* a chain: offset of its first block | count << 32 | HYPI_PENDING */
 	_Atomic(struct hypi_span *) pending_next;  /* in the owner's pending stack */
 	uint32_t first;                            /* slice in the arena */
-	uint32_t unused;
+	uint8_t kind, class_index, place;          /* place: owner only */
+	bool zeroed;                               /* blocks not carved yet read as zero */
 	hypi_arena *arena;                         /* NULL: huge */
 	struct hypi_span *next, *prev;             /* in a bin's list; owner only */
 	size_t mapped_bytes;                       /* huge: of the mapping, guard included */
@@ -83,16 +86,47 @@ HYP_INLINE uint32_t hypi_chain_count(uint64_t remote) { return (uint32_t)(remote
 #define HYPI_TICK 128u /* frees between two looks at the clock */
 
 extern uint64_t hypi_link_key; /* set once, before the first span */
+#define HYPI_LINK_NIBBLE 11u   /* its low four bits: rare in counts, pointers and text */
 
-HYP_INLINE hypi_block *hypi_no_block(uintptr_t base) { return (hypi_block *)(base + 1); }
-HYP_INLINE bool hypi_is_block(const hypi_block *block) { return ((uintptr_t)block & 1) == 0; }
+HYP_INLINE hypi_block *hypi_no_block(uintptr_t base) { return (hypi_block *)(base - 16); }
 
 HYP_INLINE uint64_t hypi_link_make(const hypi_block *next) { return (uintptr_t)next ^ hypi_link_key; }
 HYP_INLINE hypi_block *hypi_link_read(const hypi_block *block) { return (hypi_block *)(block->link ^ hypi_link_key); }
 
-/* Whether an address is one that a link of this span may hold: that it points into the carved blocks, or ends. */
+/* Whether an address lies in the carved blocks. */
 HYP_INLINE bool hypi_span_holds(const hypi_span *span, const void *address) {
 	return (uintptr_t)address - span->base < hypi_load_relaxed(&span->carved_bytes);
+}
+
+/* Whether a word may be a link of this span: that it decodes into the carved blocks, or to the end. */
+HYP_INLINE bool hypi_span_links(const hypi_span *span, const hypi_block *block) {
+	return (uintptr_t)hypi_link_read(block) - span->base + 16 < hypi_load_relaxed(&span->carved_bytes) + 16;
+}
+
+/* Whether a block's first byte is not that of a link: then it is not free. */
+HYP_INLINE bool hypi_block_unlinked(const void *block) {
+	return (*(const unsigned char *)block & 15) != HYPI_LINK_NIBBLE;
+}
+
+HYP_INLINE uint32_t hypi_span_frees(const hypi_span *span) {
+	return hypi_load_relaxed(&span->due) - hypi_load_relaxed(&span->left);
+}
+
+/* Blocks handed out and not known to be back; a remote chain counts as live until it is collected. */
+HYP_INLINE uint32_t hypi_span_live(const hypi_span *span) {
+	return hypi_load_relaxed(&span->allocs) - hypi_span_frees(span);
+}
+
+/* Owner: the next event is `count` local frees away; 0: never. */
+HYP_INLINE void hypi_span_set_left(hypi_span *span, uint32_t count) {
+	uint32_t frees = hypi_span_frees(span);
+	hypi_store_relaxed(&span->left, count);
+	hypi_store_relaxed(&span->due, frees + count);
+}
+
+/* Owner: counts `count` frees that did not come through the local list. */
+HYP_INLINE void hypi_span_add_frees(hypi_span *span, uint32_t count) {
+	hypi_store_relaxed(&span->due, hypi_load_relaxed(&span->due) + count);
 }
 
 /* Whether `offset` (< 2^32) is that of a block's first byte (Lemire, Kaser, Kurz 2019). */

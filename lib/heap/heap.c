@@ -40,25 +40,20 @@ static void unlist(hypi_heap *heap, hypi_span *span) {
 	span->next = span->prev = NULL;
 }
 
-static uint32_t live(const hypi_span *span) {
-	return hypi_load_relaxed(&span->allocs) - hypi_load_relaxed(&span->frees);
-}
-
 /* Moves a span's counts to the heap's, so that the 32-bit ones never wrap unseen and totals survive the span. */
 static void retire_counts(hypi_heap *heap, hypi_span *span) {
-	uint32_t frees = hypi_load_relaxed(&span->frees), allocs = hypi_load_relaxed(&span->allocs);
+	uint32_t frees = hypi_span_frees(span), allocs = hypi_load_relaxed(&span->allocs);
 	hypi_class_count *count = &heap->retired[span->class_index];
 	hypi_count_add(&count->allocs, frees);
 	hypi_count_add(&count->frees, frees);
 	hypi_store_relaxed(&span->allocs, allocs - frees);
-	hypi_store_relaxed(&span->frees, 0);
-	span->due -= frees;
+	hypi_store_relaxed(&span->due, hypi_load_relaxed(&span->left));
 }
 
 /* An empty span goes back; one that is still on the pending stack when the drain comes to it. */
 static void give_back(hypi_heap *heap, hypi_span *span) {
 	span->place = HYPI_FULL;
-	span->due = hypi_load_relaxed(&span->frees); /* never reached: nothing is out */
+	hypi_span_set_left(span, 0); /* nothing is out */
 	if (hypi_load_acquire(&span->remote) & HYPI_PENDING) return; /* pairs with hypi_span_push_remote */
 	retire_counts(heap, span);
 	hypi_span_destroy(&heap->engine->large, span);
@@ -71,19 +66,30 @@ static void leave_current(hypi_heap *heap, unsigned c) {
 	set_current(heap, c, no_span());
 	span->place = HYPI_FULL;
 	uint32_t few = hypi_span_capacity(span) / 16;
-	span->due = hypi_load_relaxed(&span->frees) + (few == 0 ? 1 : few);
-	if (live(span) == 0) give_back(heap, span); /* all of it was freed by others and collected */
+	hypi_span_set_left(span, few == 0 ? 1 : few);
+	if (hypi_span_live(span) == 0) give_back(heap, span); /* all of it was freed by others and collected */
 }
 
 static void make_current(hypi_heap *heap, hypi_span *span) {
 	span->place = HYPI_CURRENT;
-	span->due = hypi_load_relaxed(&span->frees) + HYPI_TICK;
+	hypi_span_set_left(span, HYPI_TICK);
+	if (hypi_window_of(span->base) != heap->window) {
+		heap->window = hypi_window_of(span->base);
+		heap->leaf = hypi_load_relaxed(&hypi_root[heap->window]);
+	}
 	set_current(heap, span->class_index, span);
+}
+
+/* Whether the free list has a block. Its head is one, or the end; anything else was written over. */
+static bool has_block(const hypi_span *span) {
+	if (hypi_span_holds(span, span->free)) return true;
+	if (span->free != hypi_no_block(span->base)) hypi_fail_link(span, span->free);
+	return false;
 }
 
 /* Refills the empty free list of a span; *ret_fresh: with blocks that nobody has had before. */
 static bool refill(hypi_span *span, bool *ret_fresh) {
-	if (hypi_is_block(span->free) || hypi_span_collect(span) > 0) return true;
+	if (has_block(span) || hypi_span_collect(span) > 0) return true;
 	return *ret_fresh = hypi_span_carve(span);
 }
 
@@ -123,14 +129,14 @@ void hypi_heap_event(hypi_span *span) {
 	bool was_busy = heap->busy;
 	heap->busy = true;
 	if (span->place == HYPI_CURRENT) {
-		if (hypi_load_relaxed(&span->frees) > UINT32_C(1) << 30) retire_counts(heap, span);
-		span->due = hypi_load_relaxed(&span->frees) + HYPI_TICK;
+		if (hypi_span_frees(span) > UINT32_C(1) << 30) retire_counts(heap, span);
+		hypi_span_set_left(span, HYPI_TICK);
 		hypi_heap_look(heap);
-	} else if (live(span) == 0) {
+	} else if (hypi_span_live(span) == 0) {
 		if (span->place == HYPI_LISTED) unlist(heap, span);
 		give_back(heap, span);
 	} else if (span->place == HYPI_FULL) {
-		span->due = hypi_load_relaxed(&span->allocs);
+		hypi_span_set_left(span, hypi_span_live(span));
 		list_first(heap, span);
 	}
 	heap->busy = was_busy;
@@ -139,15 +145,15 @@ void hypi_heap_event(hypi_span *span) {
 /* A span off the pending stack: blocks of it were freed by other threads; `waiting` are in its chain. */
 static void look_at_pending(hypi_heap *heap, hypi_span *span, uint32_t waiting) {
 	if (span->place == HYPI_CURRENT) return;
-	if (waiting == live(span)) {
+	if (waiting == hypi_span_live(span)) {
 		/* All that was out has come back: the links need not even be read. */
-		hypi_store_relaxed(&span->frees, hypi_load_relaxed(&span->allocs));
+		hypi_span_add_frees(span, hypi_span_live(span));
 		if (span->place == HYPI_LISTED) unlist(heap, span);
 		hypi_exchange_acquire(&span->remote, 0); /* pairs with hypi_span_push_remote; nobody else can push now */
 		give_back(heap, span);
 	} else if (span->place == HYPI_FULL && waiting > 0) {
-		if (!hypi_is_block(span->free)) hypi_span_collect(span);
-		span->due = hypi_load_relaxed(&span->allocs);
+		if (!has_block(span)) hypi_span_collect(span);
+		hypi_span_set_left(span, hypi_span_live(span));
 		list_first(heap, span);
 	}
 }
@@ -169,11 +175,11 @@ bool hypi_heap_drain(hypi_heap *heap) {
 static void give_back_idle(hypi_heap *heap) {
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		hypi_span *span = heap->current[c];
-		if (span == no_span() || hypi_chain_count(hypi_load_relaxed(&span->remote)) != live(span)) continue;
+		if (span == no_span() || hypi_chain_count(hypi_load_relaxed(&span->remote)) != hypi_span_live(span)) continue;
 		set_current(heap, c, no_span());
 		/* acquire: pairs with hypi_span_push_remote */
 		atomic_fetch_and_explicit(&span->remote, HYPI_PENDING, memory_order_acquire);
-		hypi_store_relaxed(&span->frees, hypi_load_relaxed(&span->allocs));
+		hypi_span_add_frees(span, hypi_span_live(span));
 		give_back(heap, span);
 	}
 }
@@ -211,7 +217,7 @@ const char *hypi_heap_check(hypi_heap *heap) {
 		for (span = heap->bins[c].first; span != NULL; before = span, span = span->next) {
 			if (span->place != HYPI_LISTED || span->class_index != c || span->prev != before)
 				return "a bin's list is broken";
-			if (span->due != hypi_load_relaxed(&span->allocs)) return "a listed span will not tell when it is empty";
+			if (hypi_load_relaxed(&span->left) != hypi_span_live(span)) return "a listed span will not tell when it is empty";
 		}
 		if (heap->bins[c].last != before) return "a bin's list has a wrong end";
 	}

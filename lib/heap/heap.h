@@ -47,6 +47,8 @@ typedef struct hypi_class_count {
 typedef struct hypi_heap {
 	hypi_span *direct[HYPI_DIRECT_ENTRIES]; /* by (bytes + 15) / 16 */
 	hypi_span *current[HYPI_CLASSES];
+	uintptr_t window; /* of the page map: the one that the heap's last new current span lies in */
+	hypi_leaf *leaf;  /* that window's */
 	struct hypi_engine *engine;
 	uint64_t look_ms; /* when the heap next looks after itself */
 	bool busy;        /* inside a slow path: after a fork, lists may be half changed */

@@ -70,7 +70,7 @@ static const hypi_misuse misuse_pointer = {"invalid pointer", "invalid pointer",
 static void examine(const hypi_span *span, const void *p, const hypi_misuse *misuse) {
 	if (!hypi_span_holds(span, p)) hypi_fatal(misuse->invalid, p, span->block_bytes);
 	if (!hypi_span_divides(span, (uintptr_t)p - span->base)) hypi_fatal(misuse->misaligned, p, span->block_bytes);
-	if (hypi_span_holds(span, hypi_link_read(p))) hypi_fatal(misuse->freed, p, span->block_bytes);
+	if (hypi_span_links(span, p)) hypi_fatal(misuse->freed, p, span->block_bytes);
 }
 
 hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {

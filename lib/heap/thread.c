@@ -20,11 +20,12 @@
 #include <errno.h>
 #include <string.h>
 
-static hypi_span span_none = {.free = (hypi_block *)1, .due = 1};
+static hypi_span span_none; /* holds nothing, lends nothing, owned by nobody */
 
 hypi_heap hypi_heap_none = {
 	.direct = {[0 ... HYPI_DIRECT_ENTRIES - 1] = &span_none},
 	.current = {[0 ... HYPI_CLASSES - 1] = &span_none},
+	.window = UINTPTR_MAX,
 	.engine = &hypi_default_engine,
 };
 
@@ -72,6 +73,7 @@ hypi_heap *hypi_heap_acquire(hypi_engine *engine) {
 	if (heap == NULL) return NULL;
 	memcpy(heap->direct, hypi_heap_none.direct, sizeof heap->direct);
 	memcpy(heap->current, hypi_heap_none.current, sizeof heap->current);
+	heap->window = UINTPTR_MAX;
 	heap->engine = engine;
 	hypi_lock_take(&engine->lock);
 	heap->next = engine->heaps;
@@ -173,7 +175,7 @@ static void fork_child(void) {
 static void start(void) {
 	hypi_os_init();
 	hypi_options_init(hypi_os_environment(), hypi_os.secure);
-	hypi_link_key = hypi_mix64(hypi_os.random) | 1; /* odd: a zero word never decodes to an even address */
+	hypi_link_key = (hypi_mix64(hypi_os.random) & ~UINT64_C(15)) | HYPI_LINK_NIBBLE;
 	hypi_engine_init(&hypi_default_engine, hypi_backing_anonymous(), hypi_option_get(HYPI_OPTION_arena),
 	                 hypi_option_get(HYPI_OPTION_decay));
 	hypi_os_thread_exit_init(on_thread_exit);
