@@ -12,6 +12,8 @@ WORDS = [
     (re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b"), "unfinished work; finish it or write an issue"),
     (re.compile(r"not yet imple" r"mented|place" r"holder\b", re.IGNORECASE), "unfinished work, by its own words"),
     (re.compile(r"(^|[\s\"'(=`])/(wo" r"rk|ho" r"me/\w+|Us" r"ers/\w+)/"), "a path of somebody's machine"),
+    (re.compile(r"\b(deb\.debian|pypi|pythonhosted|npmjs|crates|rubygems|proxy\.golang)\.(org|com|io)\b"),
+     "a package registry's host; name the package, the machine knows where from"),
     (re.compile(r"[\u200b\u200e\u200f\u202a-\u202e\ufeff]"), "an invisible character"),
     (re.compile(r"^(<<<<<<<|>>>>>>>) ", re.MULTILINE), "a merge conflict's mark"),
     (re.compile(r"[ \t]+$", re.MULTILINE), "blanks at the end of a line"),
