@@ -72,7 +72,7 @@ END
 make_source() {
     local i
     printf 'struct s { int a, b, c; double d[4]; };\n'
-    for ((i = 0; i < 700; i++)); do
+    for ((i = 0; i < 400; i++)); do
         cat <<END
 int f$i(struct s *s, int n) {
     int sum = 0;
@@ -128,7 +128,7 @@ run_redis() {
 # program, its command, what it does
 programs=(
     "python:$python:python3: objects, JSON, strings"
-    "gcc:gcc:gcc -O2: 700 functions"
+    "gcc:gcc:gcc -O2: 400 functions"
     "sqlite:sqlite3:sqlite3: 400,000 rows, index, group"
     "redis:redis-server:redis-server under redis-benchmark"
     "load:$build/perf/load-server:12 x server load, 4 threads"
