@@ -1,7 +1,7 @@
 /* core/page_map.c: see core/page_map.h. The root costs 256 KiB of address space, and memory only where used. */
 #include "core/page_map.h"
 
-#include "core/meta.h"
+#include "os/os.h"
 
 _Atomic(hypi_leaf *) hypi_root[HYPI_ROOT_ENTRIES];
 
@@ -10,10 +10,11 @@ bool hypi_page_map_cover(uintptr_t base, size_t bytes) {
 	if (last >= HYPI_ROOT_ENTRIES || last < first) return false;
 	for (uintptr_t window = first; window <= last; window++) {
 		if (hypi_load_acquire(&hypi_root[window]) != NULL) continue; /* pairs with the exchange below */
-		hypi_leaf *leaf = hypi_meta_alloc(sizeof *leaf), *expected = NULL;
+		hypi_leaf *leaf = hypi_os_map(sizeof *leaf, hypi_os.page_bytes), *expected = NULL;
 		if (leaf == NULL) return false;
-		/* A leaf that lost the race stays unused: it is address space, never touched. */
-		atomic_compare_exchange_strong(&hypi_root[window], &expected, leaf);
+		if (!atomic_compare_exchange_strong(&hypi_root[window], &expected, leaf) &&
+		    hypi_os_unmap(leaf, sizeof *leaf) != HYP_OK)
+			continue; /* lost the race, and it stays mapped: address space, never touched */
 	}
 	return true;
 }

@@ -19,7 +19,7 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 	span->free = hypi_no_block(span->base);
 	span->block_bytes = hypi_class_bytes(c);
 	span->inverse = UINT64_MAX / span->block_bytes + 1;
-	span->kind = HYPI_SPAN_SMALL;
+	hypi_store_relaxed(&span->kind, HYPI_SPAN_SMALL);
 	span->class_index = (uint8_t)c;
 	span->zeroed = run.zeroed;
 	span->slices = run.count;
@@ -33,8 +33,9 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span) {
 	hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices};
 	hypi_page_map_set(span->base, span->slices, NULL);
-	span->kind = HYPI_SPAN_NONE;
+	/* Whoever walks the page map under the pool's lock may still look at the record until the run is given back. */
 	hypi_large_pool_give(pool, &run, hypi_load_relaxed(&span->carved_bytes) != 0);
+	hypi_store_relaxed(&span->kind, HYPI_SPAN_NONE);
 	hypi_meta_free(span, sizeof *span);
 }
 

@@ -66,7 +66,8 @@ typedef struct hypi_span {
 	HYP_CACHE_ALIGNED _Atomic uint64_t remote; /* a chain: offset of its first block | count << 32 | HYPI_PENDING */
 	_Atomic(struct hypi_span *) pending_next;  /* in the owner's pending stack */
 	uint32_t first;                            /* slice in the arena */
-	uint8_t kind, class_index, place;          /* place: owner only */
+	_Atomic uint8_t kind;
+	uint8_t class_index, place;                /* place: owner only */
 	bool zeroed;                               /* blocks not carved yet read as zero */
 	hypi_arena *arena;                         /* NULL: huge */
 	struct hypi_span *next, *prev;             /* in a bin's list; owner only */

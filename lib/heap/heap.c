@@ -43,7 +43,7 @@ static void unlist(hypi_heap *heap, hypi_span *span) {
 /* Moves a span's counts to the heap's, so that the 32-bit ones never wrap unseen and totals survive the span. */
 static void retire_counts(hypi_heap *heap, hypi_span *span) {
 	uint32_t frees = hypi_span_frees(span), allocs = hypi_load_relaxed(&span->allocs);
-	hypi_class_count *count = &heap->retired[span->class_index];
+	hypi_class_count *count = &heap->counts[span->class_index];
 	hypi_count_add(&count->allocs, frees);
 	hypi_count_add(&count->frees, frees);
 	hypi_store_relaxed(&span->allocs, allocs - frees);
@@ -87,9 +87,25 @@ static bool has_block(const hypi_span *span) {
 	return false;
 }
 
+/* Makes what other threads freed the span's free list, which is empty. */
+static bool collect(hypi_heap *heap, hypi_span *span) {
+	uint32_t count = hypi_span_collect(span);
+	if (count > 0) hypi_count_add(&heap->counts[span->class_index].collected, count);
+	return count > 0;
+}
+
+/* All that is out has been freed by others: the links of the chain need not even be read. */
+static void collect_all(hypi_heap *heap, hypi_span *span) {
+	uint32_t count = hypi_span_live(span);
+	/* acquire: pairs with hypi_span_push_remote. Nobody else can push now. */
+	atomic_fetch_and_explicit(&span->remote, HYPI_PENDING, memory_order_acquire);
+	hypi_span_add_frees(span, count);
+	hypi_count_add(&heap->counts[span->class_index].collected, count);
+}
+
 /* Refills the empty free list of a span; *ret_fresh: with blocks that nobody has had before. */
-static bool refill(hypi_span *span, bool *ret_fresh) {
-	if (has_block(span) || hypi_span_collect(span) > 0) return true;
+static bool refill(hypi_heap *heap, hypi_span *span, bool *ret_fresh) {
+	if (has_block(span) || collect(heap, span)) return true;
 	return *ret_fresh = hypi_span_carve(span);
 }
 
@@ -97,7 +113,7 @@ static bool refill(hypi_span *span, bool *ret_fresh) {
 static hypi_span *next_span(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 	hypi_span *span = heap->current[c];
 	if (span != no_span()) {
-		if (refill(span, ret_fresh)) return span;
+		if (refill(heap, span, ret_fresh)) return span;
 		leave_current(heap, c);
 	}
 	hypi_heap_drain(heap);
@@ -110,7 +126,7 @@ static hypi_span *next_span(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 		if (span == NULL) return NULL;
 	}
 	make_current(heap, span);
-	return refill(span, ret_fresh) ? span : NULL;
+	return refill(heap, span, ret_fresh) ? span : NULL;
 }
 
 void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
@@ -146,13 +162,11 @@ void hypi_heap_event(hypi_span *span) {
 static void look_at_pending(hypi_heap *heap, hypi_span *span, uint32_t waiting) {
 	if (span->place == HYPI_CURRENT) return;
 	if (waiting == hypi_span_live(span)) {
-		/* All that was out has come back: the links need not even be read. */
-		hypi_span_add_frees(span, hypi_span_live(span));
+		collect_all(heap, span);
 		if (span->place == HYPI_LISTED) unlist(heap, span);
-		hypi_exchange_acquire(&span->remote, 0); /* pairs with hypi_span_push_remote; nobody else can push now */
 		give_back(heap, span);
 	} else if (span->place == HYPI_FULL && waiting > 0) {
-		if (!has_block(span)) hypi_span_collect(span);
+		if (!has_block(span)) collect(heap, span);
 		hypi_span_set_left(span, hypi_span_live(span));
 		list_first(heap, span);
 	}
@@ -177,9 +191,7 @@ static void give_back_idle(hypi_heap *heap) {
 		hypi_span *span = heap->current[c];
 		if (span == no_span() || hypi_chain_count(hypi_load_relaxed(&span->remote)) != hypi_span_live(span)) continue;
 		set_current(heap, c, no_span());
-		/* acquire: pairs with hypi_span_push_remote */
-		atomic_fetch_and_explicit(&span->remote, HYPI_PENDING, memory_order_acquire);
-		hypi_span_add_frees(span, hypi_span_live(span));
+		collect_all(heap, span);
 		give_back(heap, span);
 	}
 }

@@ -39,9 +39,11 @@ typedef struct hypi_bin {
 	hypi_span *first, *last; /* spans with free blocks, the one to use next first */
 } hypi_bin;
 
-/* Counts of spans that are gone, so that totals never fall. One writer, any reader. */
+/* What a heap counts of one class beside its present spans. One writer, any reader; each only rises. */
 typedef struct hypi_class_count {
-	_Atomic uint64_t allocs, frees;
+	_Atomic uint64_t allocs, frees; /* of spans that are gone */
+	_Atomic uint64_t sent;          /* blocks of other heaps that this thread freed */
+	_Atomic uint64_t collected;     /* blocks of this heap that came back from other threads */
 } hypi_class_count;
 
 typedef struct hypi_heap {
@@ -57,7 +59,7 @@ typedef struct hypi_heap {
 	hypi_span *cache[HYPI_CACHE_ENTRIES]; /* oldest first */
 	uint32_t cached;
 	size_t cached_bytes;
-	hypi_class_count retired[HYPI_CLASSES];
+	hypi_class_count counts[HYPI_CLASSES];
 	struct hypi_heap *next;        /* all heaps of the engine; engine lock */
 	struct hypi_heap *next_orphan; /* engine lock */
 	HYP_CACHE_ALIGNED _Atomic(hypi_span *) pending;
@@ -80,6 +82,8 @@ typedef struct hypi_engine {
 	_Atomic uint64_t large_total_bytes; /* ever allocated */
 	_Atomic uint64_t large_freed_bytes;
 	_Atomic uint64_t failures; /* requests that ended in NULL */
+	_Atomic uint64_t peak_bytes, peak_active;
+	_Atomic uint64_t homeless_frees[HYPI_CLASSES]; /* by threads without a heap */
 	struct hypi_engine *next;  /* all engines; engines lock */
 } hypi_engine;
 

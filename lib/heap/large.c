@@ -29,13 +29,13 @@ static void count_free(hypi_engine *engine, size_t bytes) {
 
 static void release(hypi_engine *engine, hypi_span *span) {
 	hypi_page_map_set(span->base, 1, NULL);
-	if (span->kind == HYPI_SPAN_HUGE) {
+	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE) {
 		hypi_large_pool_unmap_huge(&engine->large, span->base, span->mapped_bytes);
 	} else {
 		hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices};
 		hypi_large_pool_give(&engine->large, &run, true);
 	}
-	span->kind = HYPI_SPAN_NONE;
+	hypi_store_relaxed(&span->kind, HYPI_SPAN_NONE);
 	hypi_meta_free(span, sizeof *span);
 }
 
@@ -67,7 +67,7 @@ static bool cache_put(hypi_heap *heap, hypi_span *span) {
 	if (heap->engine->large.decay_ms == 0 || bytes > most) return false;
 	while (heap->cached == HYPI_CACHE_ENTRIES || heap->cached_bytes + bytes > most)
 		release(heap->engine, cache_remove(heap, 0));
-	span->kind = HYPI_SPAN_CACHED;
+	hypi_store_relaxed(&span->kind, HYPI_SPAN_CACHED);
 	span->stamp_ms = heap->look_ms; /* its thread's clock: at most a look old */
 	heap->cache[heap->cached++] = span;
 	heap->cached_bytes += bytes;
@@ -129,7 +129,7 @@ void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_
 	if (span == NULL)
 		span = huge ? map_huge(engine, usable, alignment, &zeroed) : take_run(engine, slices, alignment, &zeroed);
 	if (span == NULL) goto no_memory;
-	span->kind = huge ? HYPI_SPAN_HUGE : HYPI_SPAN_LARGE;
+	hypi_store_relaxed(&span->kind, huge ? HYPI_SPAN_HUGE : HYPI_SPAN_LARGE);
 	span->block_bytes = usable;
 	hypi_page_map_set(span->base, 1, span);
 	count_alloc(engine, usable);
@@ -144,7 +144,7 @@ no_memory:
 void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span) {
 	int saved = errno;
 	count_free(engine, span->block_bytes);
-	if (heap == NULL || span->kind == HYPI_SPAN_HUGE || !cache_put(heap, span)) release(engine, span);
+	if (heap == NULL || hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE || !cache_put(heap, span)) release(engine, span);
 	if (heap != NULL) hypi_heap_look(heap);
 	errno = saved;
 }
@@ -153,7 +153,7 @@ void *hypi_large_resize(hypi_engine *engine, hypi_span *span, void *p, size_t by
 	size_t usable, slices;
 	if (!hypi_round_up_checked(bytes, hypi_os.page_bytes, &usable)) return NULL;
 	if (usable == span->block_bytes) return p;
-	if (span->kind == HYPI_SPAN_HUGE || bytes < engine->threshold_bytes / 2) return NULL;
+	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE || bytes < engine->threshold_bytes / 2) return NULL;
 	slices = hypi_slices_of(usable);
 	hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices};
 	if (slices > HYPI_ARENA_SLICES) return NULL;

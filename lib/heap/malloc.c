@@ -76,9 +76,9 @@ static void examine(const hypi_span *span, const void *p, const hypi_misuse *mis
 hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
 	hypi_span *span = hypi_span_at(p);
 	if (span == NULL) hypi_fatal(misuse->invalid, p, 0);
-	if (span->kind == HYPI_SPAN_SMALL) {
+	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
 		if (!hypi_span_lends(span, p)) examine(span, p, misuse);
-	} else if (span->kind == HYPI_SPAN_CACHED) {
+	} else if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_CACHED) {
 		hypi_fatal(misuse->freed, p, span->block_bytes);
 	} else if ((uintptr_t)p != span->base) {
 		hypi_fatal(misuse->misaligned, p, span->block_bytes);
@@ -90,7 +90,7 @@ void hypi_free_slow(void *p) {
 	if (p == NULL) return;
 	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
 	hypi_heap *heap = hypi_self.heap;
-	if (span->kind != HYPI_SPAN_SMALL) {
+	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) {
 		hypi_large_free(&hypi_default_engine, heap, span);
 		return;
 	}
@@ -118,7 +118,7 @@ void *hyp_realloc(void *p, size_t bytes) {
 		return NULL;
 	}
 	size_t have = span->block_bytes;
-	if (span->kind == HYPI_SPAN_SMALL) {
+	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
 		/* Stay while the block fits and at least half of it is used: shrinking by a little is not worth a copy. */
 		if (bytes <= have && (bytes > have / 2 || have <= 32)) return p;
 	} else {
@@ -169,7 +169,7 @@ void hyp_free_sized(void *p, size_t bytes) {
 #if HYP_CHECKS
 	if (p != NULL) {
 		const hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
-		bool fits = span->kind == HYPI_SPAN_SMALL
+		bool fits = hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL
 		                ? bytes < HYPI_SMALL_LIMIT && bytes <= span->block_bytes
 		                : bytes <= span->block_bytes && bytes + hypi_os.page_bytes > span->block_bytes;
 		if (!fits) hypi_fatal("size mismatch", p, span->block_bytes);
