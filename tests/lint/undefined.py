@@ -18,8 +18,9 @@ def check(root, args):
     looked_at, faults = 0, []
     if LIST not in common.tree_files(root):
         return 0, []
-    allowed = {line.split()[0] for line in common.read(root, LIST).splitlines() if line.strip() and line[0] != "#"}
+    rows = [line.split() for line in common.read(root, LIST).splitlines() if line.strip() and line[0] != "#"]
     for kind, library in zip(args[::2], args[1::2]):
+        allowed = {row[0] for row in rows if len(row) == 1 or kind in row[1:]}
         done = subprocess.run(["nm", "-D", "--undefined-only", library], capture_output=True, text=True, check=True)
         for line in done.stdout.splitlines():
             name = line.split()[-1].split("@")[0]
