@@ -97,10 +97,12 @@ static hyp_status make_arena(hypi_large_pool *pool, size_t least_bytes, hypi_are
 	}
 }
 
-static bool within_limit(const hypi_large_pool *pool, size_t more_bytes) {
-	if (pool->limit_bytes == 0) return true;
-	size_t used = (pool->used_slices << HYPI_SLICE_LOG2) + pool->huge_bytes;
-	return used <= pool->limit_bytes && more_bytes <= pool->limit_bytes - used;
+static bool within_limit(const hypi_large_pool *pool, size_t more_bytes, bool small) {
+	size_t limit = small ? pool->small_limit_bytes : pool->limit_bytes;
+	if (limit == 0) return true;
+	size_t used = small ? pool->small_slices << HYPI_SLICE_LOG2
+	                    : ((pool->used_slices - pool->small_slices) << HYPI_SLICE_LOG2) + pool->huge_bytes;
+	return used <= limit && more_bytes <= limit - used;
 }
 
 hyp_status hypi_large_pool_grow(hypi_large_pool *pool, size_t bytes) {
@@ -137,6 +139,7 @@ static void give_locked(hypi_large_pool *pool, const hypi_run *run, bool dirty) 
 	hypi_arena_give(run->arena, run->first, run->count, dirty);
 	pool->whole_arenas += hypi_arena_is_whole(run->arena);
 	pool->used_slices -= run->count;
+	if (run->small) pool->small_slices -= run->count;
 	relist(pool, run->arena);
 }
 
@@ -149,13 +152,14 @@ static hyp_status commit_run(hypi_large_pool *pool, const hypi_run *run) {
 	return status;
 }
 
-hyp_status hypi_large_pool_take(hypi_large_pool *pool, uint32_t count, unsigned align_order, hypi_run *ret_run) {
+static hyp_status take(hypi_large_pool *pool, uint32_t count, unsigned align_order, bool small, hypi_run *ret_run) {
 	if (count > HYPI_ARENA_SLICES || align_order > HYPI_ARENA_ORDER) return HYP_ERR_INVALID;
 	hypi_run run;
 	for (bool grown = false;;) {
 		hypi_lock_take(&pool->lock);
-		bool allowed = within_limit(pool, (size_t)count << HYPI_SLICE_LOG2);
+		bool allowed = within_limit(pool, (size_t)count << HYPI_SLICE_LOG2, small);
 		bool taken = allowed && take_locked(pool, count, align_order, &run);
+		if (taken && small) pool->small_slices += count;
 		bool wait = allowed && !taken && pool->purging > 0;
 		hypi_unlock(&pool->lock);
 		if (!allowed) return errno = ENOMEM, HYP_ERR_LIMIT;
@@ -170,9 +174,18 @@ hyp_status hypi_large_pool_take(hypi_large_pool *pool, uint32_t count, unsigned 
 		if (status != HYP_OK && !wait) return status;
 		grown = true;
 	}
+	run.small = small;
 	hyp_status status = commit_run(pool, &run);
 	if (status == HYP_OK) *ret_run = run;
 	return status;
+}
+
+hyp_status hypi_large_pool_take(hypi_large_pool *pool, uint32_t count, unsigned align_order, hypi_run *ret_run) {
+	return take(pool, count, align_order, false, ret_run);
+}
+
+hyp_status hypi_large_pool_take_small(hypi_large_pool *pool, uint32_t count, hypi_run *ret_run) {
+	return take(pool, count, 0, true, ret_run);
 }
 
 void hypi_large_pool_give(hypi_large_pool *pool, const hypi_run *run, bool dirty) {
@@ -192,7 +205,7 @@ bool hypi_large_pool_resize(hypi_large_pool *pool, hypi_run *run, uint32_t count
 	} else if (count > run->count) {
 		change.first = run->first + run->count;
 		change.count = count - run->count;
-		done = within_limit(pool, (size_t)change.count << HYPI_SLICE_LOG2) &&
+		done = within_limit(pool, (size_t)change.count << HYPI_SLICE_LOG2, false) &&
 		       hypi_arena_take_at(run->arena, change.first, change.count);
 		if (done) {
 			pool->used_slices += change.count;
@@ -295,7 +308,7 @@ size_t hypi_large_pool_purge(hypi_large_pool *pool) {
 
 uintptr_t hypi_large_pool_map_huge(hypi_large_pool *pool, size_t bytes, size_t alignment) {
 	hypi_lock_take(&pool->lock);
-	bool allowed = within_limit(pool, bytes);
+	bool allowed = within_limit(pool, bytes, false);
 	if (allowed) pool->huge_bytes += bytes;
 	hypi_unlock(&pool->lock);
 	if (!allowed) return errno = ENOMEM, 0;
@@ -393,6 +406,6 @@ void hypi_large_pool_fini(hypi_large_pool *pool) {
 	memset(pool->lists, 0, sizeof pool->lists);
 	pool->list_mask = 0;
 	pool->arenas = pool->whole_arenas = 0;
-	pool->used_slices = 0;
+	pool->used_slices = pool->small_slices = 0;
 	pool->mapped_bytes = 0;
 }

@@ -26,6 +26,7 @@ typedef struct hypi_run {
 	hypi_arena *arena;
 	uint32_t first, count; /* slices */
 	bool zeroed;           /* reads as zero */
+	bool small;            /* holds small blocks: counted against their limit */
 } hypi_run;
 
 HYP_INLINE uintptr_t hypi_run_address(const hypi_run *run) {
@@ -41,8 +42,10 @@ typedef struct hypi_large_pool {
 	uint32_t arenas, arenas_made, whole_arenas;
 	uint32_t purging;       /* arenas with slices out on a purge */
 	size_t arena_bytes;     /* size of the next arena */
-	size_t limit_bytes;     /* of used slices and of huge mappings together; 0: none */
+	size_t limit_bytes;       /* of large blocks' slices and of huge mappings together; 0: none */
+	size_t small_limit_bytes; /* of small blocks' slices; 0: none */
 	size_t used_slices;
+	size_t small_slices;    /* of them, those that hold small blocks */
 	size_t huge_bytes;      /* mappings of their own */
 	size_t mapped_bytes;    /* arenas */
 	size_t peak_used_slices;
@@ -63,6 +66,9 @@ void hypi_large_pool_fini(hypi_large_pool *pool);
  * room. HYP_ERR_NO_MEMORY, HYP_ERR_LIMIT: nothing changed. */
 HYP_MUST_USE hyp_status hypi_large_pool_take(hypi_large_pool *pool, uint32_t count, unsigned align_order,
                                              hypi_run *ret_run);
+
+/* As hypi_large_pool_take, for small blocks. */
+HYP_MUST_USE hyp_status hypi_large_pool_take_small(hypi_large_pool *pool, uint32_t count, hypi_run *ret_run);
 
 /* Gives a run back. `dirty`: it may have been written to. */
 void hypi_large_pool_give(hypi_large_pool *pool, const hypi_run *run, bool dirty);

@@ -11,7 +11,7 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 	hypi_span *span = hypi_meta_alloc(sizeof *span);
 	if (span == NULL) return NULL;
 	hypi_run run;
-	if (hypi_large_pool_take(pool, hypi_class_slices(c), 0, &run) != HYP_OK) {
+	if (hypi_large_pool_take_small(pool, hypi_class_slices(c), &run) != HYP_OK) {
 		hypi_meta_free(span, sizeof *span);
 		return NULL;
 	}
@@ -31,7 +31,7 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 }
 
 void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span) {
-	hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices};
+	hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices, .small = true};
 	hypi_page_map_set(span->base, span->slices, NULL);
 	/* Whoever walks the page map under the pool's lock may still look at the record until the run is given back. */
 	hypi_large_pool_give(pool, &run, hypi_load_relaxed(&span->carved_bytes) != 0);

@@ -45,9 +45,11 @@ typedef enum hypi_span_kind {
 	HYPI_SPAN_CACHED /* a large block that was freed and that a heap keeps for its next request */
 } hypi_span_kind;
 
-typedef enum hypi_span_place { HYPI_FULL, HYPI_CURRENT, HYPI_LISTED } hypi_span_place;
+/* HYPI_PICKED is of large blocks: the sampler knows it (heap/sample.h). */
+typedef enum hypi_span_place { HYPI_FULL, HYPI_CURRENT, HYPI_LISTED, HYPI_PICKED } hypi_span_place;
 
 struct hypi_heap;
+struct hypi_engine;
 
 typedef struct hypi_span {
 	/* The owner's line: all that a local allocate and free touch. */
@@ -64,13 +66,16 @@ typedef struct hypi_span {
 
 	/* The other threads' line. */
 	HYP_CACHE_ALIGNED _Atomic uint64_t remote; /* a chain: offset of its first block | count << 32 | HYPI_PENDING */
-	_Atomic(struct hypi_span *) pending_next;  /* in the owner's pending stack */
+	union {
+		_Atomic(struct hypi_span *) pending_next; /* small: in the owner's pending stack */
+		struct hypi_engine *engine;               /* large, huge, cached: whose it is */
+	};
 	uint32_t first;                            /* slice in the arena */
 	_Atomic uint8_t kind;
 	uint8_t class_index, place;                /* place: owner only */
 	bool zeroed;                               /* blocks not carved yet read as zero */
 	hypi_arena *arena;                         /* NULL: huge */
-	struct hypi_span *next, *prev;             /* in a bin's list; owner only */
+	struct hypi_span *next, *prev;             /* in a bin's list; owner only. Huge: the engine's; engine lock */
 	size_t mapped_bytes;                       /* huge: of the mapping, guard included */
 	uint64_t stamp_ms;                         /* cached: since when */
 } hypi_span;
