@@ -148,15 +148,26 @@ def probe(allocator, loads_folder, runner, work):
     return ""
 
 
-@contextlib.contextmanager
-def _locked(path):
-    """Holds the lock file while a row runs, so that other timed work on the machine waits its turn."""
-    if not path:
-        yield
-        return
-    with open(path, "a", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+class SharedLock:
+    """A lock file that is held while rows run, so that other timed work on the machine waits its turn. It is let go
+    between two rows once it was held for HOLD_S. Without a path it does nothing."""
+
+    HOLD_S = 240
+
+    def __init__(self, path):
+        self.path, self.file, self.since = path, None, 0.0
+
+    def take(self):
+        if self.path and self.file is None:
+            self.file = open(self.path, "a", encoding="ascii")  # pylint: disable=consider-using-with
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+            self.since = time.monotonic()
+
+    def row_done(self):
+        if self.file is not None and time.monotonic() - self.since > self.HOLD_S:
+            self.file.close()
+            self.file = None
+            time.sleep(1)
 
 
 def order_of(allocators, round_number):
@@ -166,25 +177,24 @@ def order_of(allocators, round_number):
     return order[::-1] if round_number // len(allocators) % 2 else order
 
 
-def run_row(row, allocators, rounds, runner, work, lock=""):
+def run_row(row, allocators, rounds, runner, work):
     """All rounds of one row. Returns (samples, failures):
     samples[name][metric][allocator] is a list; failures[allocator] is the reason of its first failure."""
     samples, failures, digests = {}, {}, {}
-    with _locked(lock):
-        for round_number in range(min(rounds, row.rounds_at_most)):
-            for allocator in order_of(allocators, round_number):
-                if allocator.name in failures:
-                    continue
-                try:
-                    results = run_once(row, allocator, runner, work)
-                except Failed as failure:
-                    failures[allocator.name] = str(failure)
-                    continue
-                for name, metrics, digest in results:
-                    if digest and digests.setdefault(name, digest) != digest:
-                        failures[allocator.name] = "its output differs from that of the first run"
-                    for metric, value in metrics.items():
-                        samples.setdefault(name, {}).setdefault(metric, {}).setdefault(allocator.name, []).append(value)
+    for round_number in range(min(rounds, row.rounds_at_most)):
+        for allocator in order_of(allocators, round_number):
+            if allocator.name in failures:
+                continue
+            try:
+                results = run_once(row, allocator, runner, work)
+            except Failed as failure:
+                failures[allocator.name] = str(failure)
+                continue
+            for name, metrics, digest in results:
+                if digest and digests.setdefault(name, digest) != digest:
+                    failures[allocator.name] = "its output differs from that of the first run"
+                for metric, value in metrics.items():
+                    samples.setdefault(name, {}).setdefault(metric, {}).setdefault(allocator.name, []).append(value)
     for name, reason in failures.items():
         print(f"compare: {row.name} under {name}: {reason}", file=sys.stderr)
     return samples, failures
