@@ -176,13 +176,25 @@ static const char *lookup(char *const *environment, const char *name) {
 	return NULL;
 }
 
+/* A file of any length, a buffer at a time: what follows the last line's end waits for the next read. An entry that
+ * does not fit the buffer is too long for any option. */
 static void read_file(const char *path, hypi_out *warn) {
 	char text[4096];
+	size_t have = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : -1;
+	ssize_t n = -1;
+	while (fd >= 0 && (n = read(fd, text + have, sizeof text - have)) > 0) {
+		have += (size_t)n;
+		size_t whole = have;
+		while (whole > 0 && text[whole - 1] != '\n') whole--;
+		if (whole == 0 && have == sizeof text) whole = have;
+		hypi_options_parse(text, whole, HYPI_FROM_FILE, warn);
+		have -= whole;
+		memmove(text, text + whole, have);
+	}
 	if (fd >= 0) close(fd);
-	if (n >= 0) {
-		hypi_options_parse(text, (size_t)n, HYPI_FROM_FILE, warn);
+	if (n == 0) {
+		hypi_options_parse(text, have, HYPI_FROM_FILE, warn);
 	} else if (!warned) {
 		warned = true;
 		hypi_out_format(warn, "hypool: cannot read the config file %s\n", path);
