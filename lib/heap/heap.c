@@ -8,12 +8,14 @@
 #include "heap/heap.h"
 
 #include "heap/fast.h"
+#include "heap/sample.h"
 
 #include <errno.h>
 #include <string.h>
 
 static void set_current(hypi_heap *heap, unsigned c, hypi_span *span) {
 	heap->current[c] = span;
+	if (heap->sampler != NULL) hypi_sample_changed(heap, c);
 	if (hypi_class_bytes(c) > HYPI_DIRECT_LIMIT) return;
 	size_t first = c == 0 ? 0 : hypi_class_bytes(c - 1) / 16 + 1, last = hypi_class_bytes(c) / 16;
 	for (size_t i = first; i <= last; i++) heap->direct[i] = span;
@@ -105,7 +107,7 @@ static void collect_all(hypi_heap *heap, hypi_span *span) {
 
 /* Refills the empty free list of a span; *ret_fresh: with blocks that nobody has had before. */
 static bool refill(hypi_heap *heap, hypi_span *span, bool *ret_fresh) {
-	if (has_block(span) || collect(heap, span)) return true;
+	if (has_block(span) || (heap->sampler != NULL && hypi_sample_rest(heap, span)) || collect(heap, span)) return true;
 	return *ret_fresh = hypi_span_carve(span);
 }
 
@@ -134,6 +136,7 @@ void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
 	bool fresh = false;
 	hypi_span *span = next_span(heap, c, &fresh);
 	void *block = span != NULL ? hypi_span_pop(span) : NULL;
+	if (heap->sampler != NULL) hypi_sample_passed(heap, c);
 	/* The first block off a fresh carving holds nothing but its link, which the pop has cleared. */
 	*ret_zeroed = fresh && span->zeroed;
 	heap->busy = false;
@@ -145,8 +148,10 @@ void hypi_heap_event(hypi_span *span) {
 	bool was_busy = heap->busy;
 	heap->busy = true;
 	if (span->place == HYPI_CURRENT) {
+		if (hypi_sample_concerns(heap)) hypi_sample_event(heap, span->class_index);
 		if (hypi_span_frees(span) > UINT32_C(1) << 30) retire_counts(heap, span);
 		hypi_span_set_left(span, HYPI_TICK);
+		if (heap->sampler != NULL) hypi_sample_arm(heap, span->class_index);
 		hypi_heap_look(heap);
 	} else if (hypi_span_live(span) == 0) {
 		if (span->place == HYPI_LISTED) unlist(heap, span);
@@ -190,6 +195,7 @@ static void give_back_idle(hypi_heap *heap) {
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		hypi_span *span = heap->current[c];
 		if (span == no_span() || hypi_chain_count(hypi_load_relaxed(&span->remote)) != hypi_span_live(span)) continue;
+		if (heap->sampler != NULL) hypi_sample_settle(heap, c);
 		set_current(heap, c, no_span());
 		collect_all(heap, span);
 		give_back(heap, span);
@@ -217,6 +223,7 @@ void hypi_heap_look(hypi_heap *heap) {
 	hypi_heap_drain(heap);
 	hypi_large_cache_flush(heap, now >= decay / 2 ? now - decay / 2 : 0);
 	hypi_large_pool_tick(&heap->engine->large, now);
+	hypi_sample_look(now);
 }
 
 const char *hypi_heap_check(hypi_heap *heap) {

@@ -46,6 +46,8 @@ typedef struct hypi_class_count {
 	_Atomic uint64_t collected;     /* blocks of this heap that came back from other threads */
 } hypi_class_count;
 
+struct hypi_sampler;
+
 typedef struct hypi_heap {
 	hypi_span *direct[HYPI_DIRECT_ENTRIES]; /* by (bytes + 15) / 16 */
 	hypi_span *current[HYPI_CLASSES];
@@ -60,6 +62,8 @@ typedef struct hypi_heap {
 	uint32_t cached;
 	size_t cached_bytes;
 	hypi_class_count counts[HYPI_CLASSES];
+	struct hypi_sampler *sampler;  /* NULL: nothing is picked (heap/sample.h) */
+	uint32_t sample_generation;    /* of the last change that the heap knows */
 	struct hypi_heap *next;        /* all heaps of the engine; engine lock */
 	struct hypi_heap *next_orphan; /* engine lock */
 	HYP_CACHE_ALIGNED _Atomic(hypi_span *) pending;
@@ -73,6 +77,7 @@ typedef struct hypi_engine {
 	hypi_heap *orphans; /* stack of heaps without a thread; a taken one is skipped */
 	uint32_t heap_count;
 	hypi_lock limbo_lock;
+	_Atomic(hypi_heap *) sampled; /* holds the blocks that the sampler picked; the sample lock */
 	hypi_heap *limbo; /* serves threads that are past their own heap's end */
 	size_t threshold_bytes;   /* requests from here on are large blocks */
 	size_t large_cache_bytes; /* most that one heap keeps */
@@ -93,6 +98,7 @@ typedef struct hypi_thread {
 	hypi_heap *heap;  /* the thread's own heap in the default engine, or NULL */
 	uint32_t rounds;  /* times the exit handler has run */
 	bool exiting;     /* past its last round: allocates from limbo */
+	bool hooked;      /* inside a hook of heap/sample.h */
 	bool starting;    /* inside hypi_heap_mine: a nested call must not start again */
 } hypi_thread;
 
@@ -112,6 +118,9 @@ hypi_heap *hypi_heap_mine(void);
 
 /* Makes or adopts a heap of `engine` for the calling thread. NULL: no memory. */
 hypi_heap *hypi_heap_acquire(hypi_engine *engine);
+
+/* Makes a heap that is nobody's before. NULL: no memory. */
+hypi_heap *hypi_heap_create(hypi_engine *engine);
 
 /* Sends off what the heap holds for others, gives back what it can, and makes it an orphan. */
 void hypi_heap_abandon(hypi_heap *heap);

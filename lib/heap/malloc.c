@@ -4,6 +4,7 @@
 #include "base/option.h"
 #include "heap/fast.h"
 #include "heap/heap.h"
+#include "heap/sample.h"
 
 #include <hypool/hypool.h>
 
@@ -28,18 +29,25 @@ static void *limbo_alloc(hypi_engine *engine, unsigned c, bool *ret_zeroed) {
 	return p;
 }
 
+static void *alloc_large(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
+	void *p = hypi_large_alloc(engine, heap, bytes, alignment, zero);
+	if (p != NULL && heap != NULL && hypi_sample_concerns(heap)) hypi_sample_large(heap, hypi_span_at(p), bytes);
+	return p;
+}
+
 static void *alloc(size_t bytes, size_t alignment, bool zero) {
 	hypi_heap *heap = hypi_heap_mine();
 	hypi_engine *engine = &hypi_default_engine;
 	if (heap == NULL) hypi_process_init();
 	if (bytes >= engine->threshold_bytes || alignment > HYPI_SLICE_BYTES)
-		return hypi_large_alloc(engine, heap, bytes, alignment, zero);
+		return alloc_large(engine, heap, bytes, alignment, zero);
 	unsigned c = hypi_class_of(bytes);
 	/* Blocks lie at multiples of their size from a slice's edge: any class whose size is a multiple will do. */
 	while (c < HYPI_CLASSES && (hypi_class_bytes(c) & (alignment - 1)) != 0) c++;
-	if (c == HYPI_CLASSES) return hypi_large_alloc(engine, heap, bytes, alignment, zero);
+	if (c == HYPI_CLASSES) return alloc_large(engine, heap, bytes, alignment, zero);
 	bool zeroed = false;
-	void *p = heap != NULL ? hypi_heap_alloc(heap, c, &zeroed) : limbo_alloc(engine, c, &zeroed);
+	void *p = heap != NULL && hypi_sample_concerns(heap) ? hypi_sample_small(heap, c, bytes, &zeroed) : NULL;
+	if (p == NULL) p = heap != NULL ? hypi_heap_alloc(heap, c, &zeroed) : limbo_alloc(engine, c, &zeroed);
 	if (HYP_UNLIKELY(p == NULL)) return no_memory(engine);
 	if (zero && !zeroed) memset(p, 0, bytes);
 	return p;
@@ -91,11 +99,13 @@ void hypi_free_slow(void *p) {
 	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
 	hypi_heap *heap = hypi_self.heap;
 	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) {
+		if (HYP_UNLIKELY(span->place == HYPI_PICKED)) hypi_sample_free_large(span);
 		hypi_large_free(&hypi_default_engine, heap, span);
 		return;
 	}
 	int saved = errno;
 	if (hypi_load_relaxed(&span->owner) == heap && heap != NULL) hypi_span_put(span, p);
+	else if (hypi_load_relaxed(&span->owner) == hypi_load_relaxed(&hypi_default_engine.sampled)) hypi_sample_free_small(span, p);
 	else hypi_remote_free(heap, span, p);
 	errno = saved;
 }
@@ -108,6 +118,12 @@ static void *move(void *p, size_t have, size_t bytes) {
 	memcpy(q, p, have < bytes ? have : bytes);
 	hypi_free(p);
 	return q;
+}
+
+/* A large block that changed its size where it is: to the sampler, freed and allocated. */
+static void resized(hypi_span *span, size_t bytes) {
+	if (span->place == HYPI_PICKED) hypi_sample_free_large(span);
+	if (hypi_self.heap != NULL && hypi_sample_concerns(hypi_self.heap)) hypi_sample_large(hypi_self.heap, span, bytes);
 }
 
 void *hyp_realloc(void *p, size_t bytes) {
@@ -123,7 +139,10 @@ void *hyp_realloc(void *p, size_t bytes) {
 		if (bytes <= have && (bytes > have / 2 || have <= 32)) return p;
 	} else {
 		void *q = hypi_large_resize(&hypi_default_engine, span, p, bytes);
-		if (q != NULL) return q;
+		if (q != NULL) {
+			if (span->block_bytes != have) resized(span, bytes);
+			return q;
+		}
 	}
 	return move(p, have, bytes);
 }

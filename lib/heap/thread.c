@@ -16,6 +16,7 @@
 
 #include "base/option.h"
 #include "core/meta.h"
+#include "heap/sample.h"
 
 #include <errno.h>
 #include <string.h>
@@ -68,8 +69,11 @@ static hypi_heap *adopt(hypi_engine *engine) {
 
 hypi_heap *hypi_heap_acquire(hypi_engine *engine) {
 	hypi_heap *heap = adopt(engine);
-	if (heap != NULL) return heap;
-	heap = hypi_meta_alloc(sizeof *heap);
+	return heap != NULL ? heap : hypi_heap_create(engine);
+}
+
+hypi_heap *hypi_heap_create(hypi_engine *engine) {
+	hypi_heap *heap = hypi_meta_alloc(sizeof *heap);
 	if (heap == NULL) return NULL;
 	memcpy(heap->direct, hypi_heap_none.direct, sizeof heap->direct);
 	memcpy(heap->current, hypi_heap_none.current, sizeof heap->current);
@@ -131,6 +135,7 @@ static void on_thread_exit(void) {
 static void fork_prepare(void) {
 	hypi_lock_take(&start_lock);
 	hypi_lock_take(&engines_lock);
+	hypi_sample_fork_prepare();
 	for (hypi_engine *e = engines; e != NULL; e = e->next) {
 		hypi_lock_take(&e->limbo_lock);
 		hypi_lock_take(&e->lock);
@@ -146,6 +151,7 @@ static void fork_parent(void) {
 		hypi_unlock(&e->lock);
 		hypi_unlock(&e->limbo_lock);
 	}
+	hypi_sample_fork_parent();
 	hypi_unlock(&engines_lock);
 	hypi_unlock(&start_lock);
 }
@@ -158,7 +164,7 @@ static void fork_child(void) {
 		hypi_lock_reset(&e->limbo_lock);
 		e->orphans = NULL;
 		for (hypi_heap *heap = e->heaps; heap != NULL; heap = heap->next) {
-			if (heap == hypi_self.heap || heap == e->limbo) continue;
+			if (heap == hypi_self.heap || heap == e->limbo || heap == hypi_load_relaxed(&e->sampled)) continue;
 			bool lost = heap->busy || hypi_load_relaxed(&heap->state) == HYPI_HEAP_LOST;
 			hypi_store_relaxed(&heap->state, lost ? HYPI_HEAP_LOST : HYPI_HEAP_ORPHAN);
 			if (lost) continue;
@@ -166,6 +172,7 @@ static void fork_child(void) {
 			e->orphans = heap;
 		}
 	}
+	hypi_sample_fork_child();
 	hypi_lock_reset(&engines_lock);
 	hypi_lock_reset(&start_lock);
 }
