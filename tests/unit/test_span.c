@@ -1,0 +1,306 @@
+/* Tests of core/span.c: carving, the links, chains from other threads, and the checker, for every class. */
+#include "core/span.h"
+#include "unit.h"
+
+#include <pthread.h>
+#include <string.h>
+
+static hypi_large_pool pool;
+static char an_owner;
+#define OWNER ((struct hypi_heap *)&an_owner) /* compared, never followed */
+
+static void begin(void) {
+	hypi_os_init();
+	hypi_link_key = UINT64_C(0x1234567812345670) | HYPI_LINK_NIBBLE;
+	hypi_large_pool_init(&pool, hypi_backing_anonymous(), 4 << 20, 1000);
+}
+
+static void sound(const hypi_span *span) {
+	const char *wrong = hypi_span_check(span);
+	if (wrong != NULL) ck_abort_msg("%s", wrong);
+}
+
+/* What a heap's hit path does. */
+static hypi_block *pop(hypi_span *span) {
+	hypi_block *block = span->free;
+	if (!hypi_span_holds(span, block)) return NULL;
+	span->free = hypi_link_read(block);
+	block->link = 0;
+	hypi_count_up(&span->allocs);
+	return block;
+}
+
+static void push(hypi_span *span, hypi_block *block) {
+	block->link = hypi_link_make(span->free);
+	span->free = block;
+	(void)hypi_count_down(&span->left);
+}
+
+START_TEST(every_class) {
+	begin();
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
+		hypi_span *span = hypi_span_create(&pool, c, OWNER);
+		ck_assert_ptr_nonnull(span);
+		sound(span);
+		ck_assert_uint_eq((uintptr_t)span % HYP_CACHE_LINE, 0);
+		ck_assert_uint_eq(span->block_bytes, hypi_class_bytes(c));
+		ck_assert_uint_eq(span->slices, hypi_class_slices(c));
+		ck_assert_ptr_eq(span->owner, OWNER);
+		ck_assert_ptr_eq(hypi_span_at((void *)span->base), span);
+		ck_assert_ptr_eq(hypi_span_at((void *)(span->base + ((size_t)span->slices << HYPI_SLICE_LOG2) - 1)), span);
+		ck_assert_ptr_null(pop(span));
+		uint32_t capacity = hypi_span_capacity(span), count = 0;
+		uintptr_t last = 0;
+		hypi_block *first = NULL;
+		while (hypi_span_carve(span)) {
+			sound(span);
+			size_t carved = span->carved_bytes;
+			/* At most a page of fresh blocks is touched at a time, or one block. */
+			ck_assert_uint_le(carved - count * span->block_bytes,
+			                  span->block_bytes > hypi_os.page_bytes ? span->block_bytes : hypi_os.page_bytes);
+			for (hypi_block *block; (block = pop(span)) != NULL; count++) {
+				HOLDS((uintptr_t)block > last); /* ascending, so that pages are touched in order */
+				HOLDS(((uintptr_t)block - span->base) % span->block_bytes == 0);
+				HOLDS((uintptr_t)block + span->block_bytes <= span->base + ((size_t)span->slices << HYPI_SLICE_LOG2));
+				for (size_t i = 8; span->zeroed && i < span->block_bytes; i++) HOLDS(((char *)block)[i] == 0);
+				if (first == NULL) first = block;
+				memset(block, 0x77, span->block_bytes);
+				last = (uintptr_t)block;
+			}
+			ck_assert_uint_eq(count * span->block_bytes, carved);
+			sound(span);
+		}
+		ck_assert_uint_eq(count, capacity);
+		ck_assert_uint_eq(hypi_span_live(span), capacity);
+		ck_assert_ptr_eq(first, (hypi_block *)span->base);
+		hypi_span_set_left(span, capacity);
+		for (uint32_t i = 0; i < capacity; i++) {
+			hypi_block *block = (hypi_block *)(span->base + i * span->block_bytes);
+			HOLDS(!hypi_span_is_free(span, block));
+			push(span, block);
+			if (i < 3 || i == capacity - 1) {
+				HOLDS(hypi_span_is_free(span, block));
+				sound(span);
+			}
+		}
+		ck_assert_uint_eq(hypi_span_live(span), 0);
+		ck_assert_uint_eq(span->left, 0); /* the last one is the event */
+		uintptr_t base = span->base;
+		hypi_span_destroy(&pool, span);
+		ck_assert_ptr_null(hypi_span_at((void *)base));
+	}
+	ck_assert_uint_eq(pool.used_slices, 0);
+	hypi_large_pool_fini(&pool);
+}
+END_TEST
+
+/* The counters keep their sense when they pass 2^32. */
+START_TEST(counters_wrap) {
+	begin();
+	hypi_span *span = hypi_span_create(&pool, 3, OWNER);
+	ck_assert(hypi_span_carve(span));
+	span->allocs = UINT32_MAX - 2;
+	span->due = UINT32_MAX - 2;
+	span->left = 0;
+	hypi_block *held[8];
+	for (int i = 0; i < 8; i++) ck_assert_ptr_nonnull(held[i] = pop(span));
+	ck_assert_uint_eq(hypi_span_live(span), 8);
+	sound(span);
+	hypi_span_set_left(span, 8);
+	ck_assert_uint_eq(hypi_span_live(span), 8);
+	for (int i = 0; i < 8; i++) push(span, held[i]);
+	ck_assert_uint_eq(hypi_span_live(span), 0);
+	ck_assert_uint_eq(span->left, 0);
+	sound(span);
+	hypi_span_destroy(&pool, span);
+	hypi_large_pool_fini(&pool);
+}
+END_TEST
+
+START_TEST(what_a_link_is) {
+	begin();
+	hypi_span *span = hypi_span_create(&pool, 0, OWNER);
+	ck_assert(hypi_span_carve(span));
+	hypi_block *a = pop(span), *b = pop(span);
+	ck_assert(!hypi_span_links(span, a)); /* it was cleared: an allocated block does not look free */
+	ck_assert(hypi_block_unlinked(a));
+	push(span, a);
+	ck_assert(hypi_span_links(span, a));
+	ck_assert(!hypi_block_unlinked(a));
+	ck_assert_ptr_ne((void *)a->link, (void *)hypi_link_read(a)); /* masked */
+	/* Every word of a user's that is not a link is told: text, counts, pointers, and an address without the mask. */
+	static const uint64_t words[] = {0, 1, UINT64_MAX, 0x6f6c6c6548, 0x7fffffffe000};
+	for (size_t i = 0; i < HYP_ARRAY_LEN(words); i++) {
+		b->link = words[i];
+		ck_assert(!hypi_span_links(span, b));
+	}
+	b->link = (uintptr_t)a;
+	ck_assert(!hypi_span_links(span, b));
+	b->link = hypi_link_make(hypi_no_block(span->base));
+	ck_assert(hypi_span_links(span, b)); /* the end of a list is a link */
+	ck_assert(!hypi_span_holds(span, hypi_no_block(span->base)));
+	ck_assert(!hypi_span_holds(span, (void *)(span->base + span->carved_bytes)));
+	ck_assert(hypi_span_holds(span, (void *)(span->base + span->carved_bytes - 1)));
+	hypi_span_destroy(&pool, span);
+	hypi_large_pool_fini(&pool);
+}
+END_TEST
+
+START_TEST(remote_chains) {
+	begin();
+	hypi_span *span = hypi_span_create(&pool, 1, OWNER);
+	hypi_block *held[64];
+	for (int i = 0; i < 64; i++) {
+		if (!hypi_span_holds(span, span->free)) ck_assert(hypi_span_carve(span));
+		held[i] = pop(span);
+	}
+	while (pop(span) != NULL) continue; /* the list is empty: what the chain brings is all there is */
+	uint32_t live = hypi_span_live(span);
+	ck_assert_uint_eq(hypi_span_collect(span), 0);
+	/* The first push after a drain is the one that must put the span on the stack. */
+	held[0]->link = hypi_link_make(held[1]);
+	ck_assert(hypi_span_push_remote(span, held[0], held[1], 2));
+	ck_assert(!hypi_span_push_remote(span, held[2], held[2], 1));
+	ck_assert_uint_eq(hypi_chain_count(span->remote), 3);
+	ck_assert(span->remote & HYPI_PENDING);
+	ck_assert_uint_eq(hypi_span_live(span), live); /* they count as live until collected */
+	for (int i = 0; i < 3; i++) ck_assert(hypi_span_is_free(span, held[i]));
+	ck_assert(!hypi_span_is_free(span, held[3]));
+	sound(span);
+	ck_assert_uint_eq(hypi_span_collect(span), 3);
+	ck_assert_uint_eq(span->remote, HYPI_PENDING); /* the stack still knows it */
+	ck_assert_uint_eq(hypi_span_live(span), live - 3);
+	sound(span);
+	ck_assert_ptr_eq(pop(span), held[2]);
+	ck_assert_ptr_eq(pop(span), held[0]);
+	ck_assert_ptr_eq(pop(span), held[1]);
+	ck_assert_ptr_null(pop(span));
+	sound(span);
+	hypi_span_destroy(&pool, span);
+	hypi_large_pool_fini(&pool);
+}
+END_TEST
+
+/* ---- many threads push, the owner collects ---- */
+
+enum { PUSHERS = 4 };
+
+static hypi_span *shared;
+static _Atomic uintptr_t mailbox[PUSHERS];
+static _Atomic unsigned stacked;
+static _Atomic bool done;
+
+static void *push_what_comes(void *context) {
+	_Atomic uintptr_t *box = context;
+	for (;;) {
+		bool last = atomic_load(&done);
+		hypi_block *block = (hypi_block *)atomic_exchange(box, 0);
+		if (block != NULL) {
+			HOLDS(((char *)block)[16] == 0x33);
+			block->link = hypi_link_make(hypi_no_block(shared->base));
+			if (hypi_span_push_remote(shared, block, block, 1)) atomic_fetch_add(&stacked, 1);
+		} else if (last) {
+			return NULL;
+		} else {
+			hypi_os_yield();
+		}
+	}
+}
+
+START_TEST(remote_threads) {
+	begin();
+	shared = hypi_span_create(&pool, 1, OWNER);
+	pthread_t thread[PUSHERS];
+	for (size_t i = 0; i < PUSHERS; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, push_what_comes, &mailbox[i]), 0);
+	uint32_t handed = 0, back = 0;
+	for (unsigned i = 0; i < 100000; i++) {
+		if (!hypi_span_holds(shared, shared->free)) {
+			if (atomic_exchange(&stacked, 0) > 0) atomic_fetch_and(&shared->remote, ~HYPI_PENDING);
+			uint32_t count = hypi_span_collect(shared);
+			back += count;
+			if (count == 0 && !hypi_span_carve(shared)) {
+				hypi_os_yield();
+				continue;
+			}
+		}
+		hypi_block *block = pop(shared);
+		memset(block, 0x33, shared->block_bytes);
+		while (atomic_load(&mailbox[i % PUSHERS]) != 0) hypi_os_yield();
+		atomic_store(&mailbox[i % PUSHERS], (uintptr_t)block);
+		handed++;
+	}
+	atomic_store(&done, true);
+	for (size_t i = 0; i < PUSHERS; i++) ck_assert_int_eq(pthread_join(thread[i], NULL), 0);
+	sound(shared);
+	while (pop(shared) != NULL) handed++;
+	back += hypi_span_collect(shared);
+	sound(shared);
+	ck_assert_uint_eq(hypi_span_live(shared), handed - back);
+	hypi_span_destroy(&pool, shared);
+	hypi_large_pool_fini(&pool);
+}
+END_TEST
+
+/* ---- the checker finds what is planted ---- */
+
+static void planted(const hypi_span *span, const char *expect) {
+	const char *wrong = hypi_span_check(span);
+	ck_assert_ptr_nonnull(wrong);
+	ck_assert_str_eq(wrong, expect);
+}
+
+START_TEST(planted_faults) {
+	begin();
+	hypi_span *span = hypi_span_create(&pool, 2, OWNER);
+	ck_assert(hypi_span_carve(span));
+	hypi_block *a = pop(span), *b = pop(span), *c = pop(span), *head = span->free;
+	sound(span);
+
+	uint64_t link = head->link;
+	head->link = 0x4141414141414141;
+	planted(span, "a link leaves its span");
+	head->link = hypi_link_make((hypi_block *)((char *)a + 16));
+	planted(span, "a link points inside a block");
+	head->link = hypi_link_make(head);
+	planted(span, "a block is free twice");
+	head->link = link;
+	sound(span);
+
+	push(span, a); /* a double free that nobody stopped */
+	push(span, a);
+	planted(span, "a block is free twice");
+	span->free = head;
+	hypi_span_add_frees(span, (uint32_t)-2);
+	sound(span);
+
+	(void)hypi_count_down(&span->left); /* a block is lost */
+	planted(span, "free, remote and live blocks do not add up");
+	hypi_span_add_frees(span, (uint32_t)-1);
+	span->carved_bytes += 16;
+	planted(span, "carved_bytes is wrong");
+	span->carved_bytes -= 16;
+	span->carved_bytes += 1 << 20;
+	planted(span, "carved_bytes is wrong");
+	span->carved_bytes -= 1 << 20;
+	hypi_page_map_set(span->base, 1, NULL);
+	planted(span, "the page map does not know a span");
+	hypi_page_map_set(span->base, 1, span);
+
+	b->link = hypi_link_make(c);
+	ck_assert(hypi_span_push_remote(span, b, b, 2)); /* a chain that is shorter than it says */
+	planted(span, "the remote chain is not as long as it says");
+	span->remote = 0;
+	b->link = 0;
+	sound(span);
+	ck_assert(hypi_span_push_remote(span, head, head, 1)); /* free in both lists */
+	ck_assert_ptr_nonnull(hypi_span_check(span));
+	span->remote = 0;
+	head->link = link;
+	sound(span);
+	hypi_span_destroy(&pool, span);
+	hypi_large_pool_fini(&pool);
+}
+END_TEST
+
+UNIT_MAIN("span", every_class, counters_wrap, what_a_link_is, remote_chains, remote_threads, planted_faults)
