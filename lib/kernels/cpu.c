@@ -9,12 +9,9 @@
 #include "base/compiler.h"
 
 const struct hypi_kernel_set_info hypi_kernel_sets[HYPI_SET_COUNT] = {
-	[HYPI_SET_AVX2] = {"avx2", "AVX2, FMA, F16C", HYPI_MASK(AVX2), 0},
-	[HYPI_SET_AVX512] = {"avx512", "AVX-512 F BW VL DQ", HYPI_MASK(AVX512), HYPI_MASK(AVX2)},
-	[HYPI_SET_AVX512VNNI] = {"avx512vnni", "AVX-512 VNNI", HYPI_MASK(AVX512VNNI), HYPI_MASK(AVX2) | HYPI_MASK(AVX512)},
-	[HYPI_SET_NEON] = {"neon", "Advanced SIMD of AArch64", HYPI_MASK(NEON), 0},
-	[HYPI_SET_DOTPROD] = {"dotprod", "SDOT and UDOT", HYPI_MASK(DOTPROD), HYPI_MASK(NEON)},
-	[HYPI_SET_I8MM] = {"i8mm", "SMMLA and USDOT", HYPI_MASK(I8MM), HYPI_MASK(NEON) | HYPI_MASK(DOTPROD)},
+#define X(id, name, needs, below) [HYPI_SET_##id] = {name, needs, HYPI_MASK(id), below},
+	HYPI_KERNEL_SETS(X)
+#undef X
 };
 
 #if HYP_CPU_X86_64
@@ -27,7 +24,7 @@ const struct hypi_kernel_set_info hypi_kernel_sets[HYPI_SET_COUNT] = {
 #define LEAF1_ECX_OSXSAVE (1u << 27)
 #define LEAF1_ECX_AVX (1u << 28)
 #define LEAF1_ECX_F16C (1u << 29)
-#define LEAF7_EBX_AVX2 (1u << 5)
+#define LEAF7_EBX_AVX2_BMI2 ((1u << 5) | (1u << 8))
 #define LEAF7_EBX_AVX512_F_DQ_BW_VL ((1u << 16) | (1u << 17) | (1u << 30) | (1u << 31))
 #define LEAF7_ECX_VNNI (1u << 11)
 
@@ -47,7 +44,7 @@ uint32_t hypi_kernels_detect(void) {
 	uint32_t xcr0 = read_xcr0();
 	if (!has_all(xcr0, XCR0_SSE_AVX)) return 0;
 	__cpuid_count(7, 0, eax, ebx, ecx, edx);
-	if (!has_all(ebx, LEAF7_EBX_AVX2)) return 0;
+	if (!has_all(ebx, LEAF7_EBX_AVX2_BMI2)) return 0;
 	mask |= HYPI_MASK(AVX2);
 	if (!has_all(xcr0, XCR0_AVX512) || !has_all(ebx, LEAF7_EBX_AVX512_F_DQ_BW_VL)) return mask;
 	mask |= HYPI_MASK(AVX512);

@@ -28,11 +28,13 @@ static void fill_reference(struct hypi_kernels *k) {
 	hypi_fill_gemm_ref(&k->gemm);
 	hypi_fill_ternary_ref(&k->ternary);
 	hypi_fill_block_ref(&k->block);
+	hypi_fill_probe_ref(&k->probe);
 }
 
 #define FILL_VECTOR_SET(k, set) \
 	(hypi_fill_elementwise_##set(&(k)->elementwise), hypi_fill_integer_##set(&(k)->elementwise), \
-	 hypi_fill_num_##set(&(k)->convert), hypi_fill_block_##set(&(k)->block))
+	 hypi_fill_reduce_##set(&(k)->reduce), hypi_fill_num_##set(&(k)->convert), hypi_fill_gemm_##set(&(k)->gemm), \
+	 hypi_fill_ternary_##set(&(k)->ternary), hypi_fill_block_##set(&(k)->block), hypi_fill_probe_##set(&(k)->probe))
 
 void hypi_kernels_fill(struct hypi_kernels *ret_kernels, uint32_t mask) {
 	struct hypi_kernels *k = ret_kernels;
@@ -47,12 +49,15 @@ void hypi_kernels_fill(struct hypi_kernels *ret_kernels, uint32_t mask) {
 	FILL_VECTOR_SET(k, avx512);
 	k->mask |= HYPI_MASK(AVX512);
 	if ((mask & HYPI_MASK(AVX512VNNI)) == 0) return;
+	hypi_fill_ternary_avx512vnni(&k->ternary);
+	hypi_fill_probe_avx512vnni(&k->probe);
 	k->mask |= HYPI_MASK(AVX512VNNI);
 #elif HYP_CPU_ARM64
 	if ((mask & HYPI_MASK(NEON)) == 0) return;
 	FILL_VECTOR_SET(k, neon);
 	k->mask |= HYPI_MASK(NEON);
 	if ((mask & HYPI_MASK(DOTPROD)) == 0) return;
+	hypi_fill_probe_dotprod(&k->probe);
 	k->mask |= HYPI_MASK(DOTPROD);
 	if ((mask & HYPI_MASK(I8MM)) == 0) return;
 	k->mask |= HYPI_MASK(I8MM);

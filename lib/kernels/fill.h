@@ -15,7 +15,8 @@
 	void hypi_fill_num_##set(struct hypi_convert *c); \
 	void hypi_fill_gemm_##set(struct hypi_gemm *g); \
 	void hypi_fill_ternary_##set(struct hypi_ternary *t); \
-	void hypi_fill_block_##set(struct hypi_block_ops *b);
+	void hypi_fill_block_##set(struct hypi_block_ops *b); \
+	void hypi_fill_probe_##set(struct hypi_probe *p);
 
 HYPI_FILL_DECLARE(ref)
 HYPI_FILL_DECLARE(avx2)

@@ -25,17 +25,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Instruction sets, lowest rung first within an architecture. X(enumerator, name, what it needs) */
+/* Instruction sets, lowest rung first within an architecture. X(enumerator, name, what it needs, the rungs it stands on) */
 #define HYPI_KERNEL_SETS(X) \
-	X(AVX2, "avx2", "AVX2, FMA, F16C") \
-	X(AVX512, "avx512", "AVX-512 F BW VL DQ") \
-	X(AVX512VNNI, "avx512vnni", "AVX-512 VNNI") \
-	X(NEON, "neon", "Advanced SIMD of AArch64") \
-	X(DOTPROD, "dotprod", "SDOT and UDOT") \
-	X(I8MM, "i8mm", "SMMLA and USDOT")
+	X(AVX2, "avx2", "AVX2, FMA, F16C, BMI2", 0) \
+	X(AVX512, "avx512", "AVX-512 F BW VL DQ", HYPI_MASK(AVX2)) \
+	X(AVX512VNNI, "avx512vnni", "AVX-512 VNNI", HYPI_MASK(AVX2) | HYPI_MASK(AVX512)) \
+	X(NEON, "neon", "Advanced SIMD of AArch64", 0) \
+	X(DOTPROD, "dotprod", "SDOT and UDOT", HYPI_MASK(NEON)) \
+	X(I8MM, "i8mm", "SMMLA and USDOT", HYPI_MASK(NEON) | HYPI_MASK(DOTPROD))
 
 enum hypi_kernel_set {
-#define X(id, name, needs) HYPI_SET_##id,
+#define X(id, name, needs, below) HYPI_SET_##id,
 	HYPI_KERNEL_SETS(X)
 #undef X
 		HYPI_SET_COUNT
@@ -270,6 +270,16 @@ struct hypi_block_ops {
 	float (*dot_q8_0[HYPI_BLOCK_COUNT])(const void *blocks, const void *q8_0, size_t k);
 };
 
+/* ---- Ceilings -------------------------------------------------------------------------------------------------- */
+
+/* Loops that do nothing but what the hardware is best at: a profile divides by what they reach. Each returns how many
+ * operations (multiply and add count two) or bytes it went through; the caller takes the time. */
+struct hypi_probe {
+	uint64_t (*fma_f32)(size_t rounds);
+	uint64_t (*dot_i8)(size_t rounds); /* the set's best exact int8 dot product instruction or idiom */
+	uint64_t (*read)(const void *p, size_t bytes);
+};
+
 /* ---- The table ------------------------------------------------------------------------------------------------- */
 
 struct hypi_kernels {
@@ -279,6 +289,7 @@ struct hypi_kernels {
 	struct hypi_gemm gemm;
 	struct hypi_ternary ternary;
 	struct hypi_block_ops block;
+	struct hypi_probe probe;
 	uint32_t mask; /* the sets in it */
 };
 

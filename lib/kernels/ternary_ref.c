@@ -4,30 +4,22 @@
  * 2024) on rows instead of blocks.
  */
 #include <math.h>
-#include <string.h>
 
-#include "kernels/fill.h"
-
-static int round_even(float x) /* |x| < 2^22 */
-{
-	float shifted = x + 0x1.8p23f;
-	return (int)(shifted - 0x1.8p23f);
-}
+#include "kernels/ternary_scalar.h"
 
 static void quantize_i8(int8_t *q, size_t q_stride, float *scale, int32_t *sum, const float *x, size_t x_stride,
                         size_t rows, size_t k) {
 	for (size_t r = 0; r < rows; r++) {
 		float most = 0;
 		for (size_t i = 0; i < k; i++) most = fabsf(x[r * x_stride + i]) > most ? fabsf(x[r * x_stride + i]) : most;
-		/* Below 2^-118 the reciprocal of the scale is out of range; such a row counts as zeros. */
-		float inverse = most >= 0x1p-118f ? 127.0f / most : 0.0f;
+		float inverse = i8_inverse_scale(most);
 		int32_t total = 0;
 		for (size_t i = 0; i < k; i++) {
 			int v = round_even(x[r * x_stride + i] * inverse);
 			q[r * q_stride + i] = (int8_t)v;
 			total += v;
 		}
-		scale[r] = inverse != 0 ? most / 127.0f : 0.0f;
+		scale[r] = i8_scale(most);
 		if (sum != NULL) sum[r] = total;
 	}
 }
@@ -41,17 +33,6 @@ static double abs_sum_f32(const float *w, size_t n) {
 	for (size_t i = 0; i < n; i++) s += fabs((double)w[i]);
 	return s;
 }
-
-static unsigned t2_get(const uint8_t *row, size_t k) { return row[k / 4] >> k % 4 * 2 & 3u; }
-
-/* Sets code k of a row; the codes of a byte are set in order, so the first clears the rest. */
-static void t2_put(uint8_t *row, size_t k, unsigned code) {
-	if (k % 4 == 0) row[k / 4] = 0;
-	row[k / 4] = (uint8_t)(row[k / 4] | code << k % 4 * 2);
-}
-
-/* round half even of x, clamped to -1..1, plus 1: only where |x| passes 0.5 matters. */
-static unsigned ternary_code(float x) { return x > 0.5f ? 2u : x < -0.5f ? 0u : 1u; }
 
 static void quantize_t2(uint8_t *dst, const float *w, float inv_scale, size_t k) {
 	for (size_t i = 0; i < k; i++) t2_put(dst, i, ternary_code(w[i] * inv_scale));
@@ -77,18 +58,8 @@ static void t5_from_t2(uint8_t *dst, const uint8_t *t2, size_t k) {
 	}
 }
 
-static unsigned t5_get(const uint8_t *row, size_t k) {
-	static const uint8_t power[5] = {1, 3, 9, 27, 81};
-	uint8_t shifted = (uint8_t)(row[k / 5] * power[k % 5]);
-	return (unsigned)(shifted * 3) >> 8;
-}
-
 static void t2_from_t5(uint8_t *dst, const uint8_t *t5, size_t k) {
 	for (size_t i = 0; i < k; i++) t2_put(dst, i, t5_get(t5, i));
-}
-
-static size_t p16_at(size_t k_total, size_t row, size_t k) {
-	return row / 16 * HYPI_P16_PANEL_BYTES(k_total) + k / 16 * 64 + row % 16 * 4 + k % 4;
 }
 
 static void pack_p16(uint8_t *dst, const uint8_t *t2, size_t t2_stride_bytes, size_t m, size_t k, size_t row_begin,

@@ -21,6 +21,16 @@
 #include "base/compiler.h"
 #include "kernels/fill.h"
 
+#ifndef HYPI_VNNI
+#define HYPI_VNNI 0
+#endif
+#ifndef HYPI_DOTPROD
+#define HYPI_DOTPROD 0
+#endif
+#ifndef HYPI_I8MM
+#define HYPI_I8MM 0
+#endif
+
 #define HYP_UNROLL _Pragma("GCC unroll 32")
 
 #if HYP_CPU_X86_64 && HYPI_VEC_BITS == 512

@@ -39,6 +39,21 @@ void check_cpu(struct check_run *run) {
 			ok = ok && ((void *const *)(const void *)&k.ternary)[i] != NULL;
 		check_result(run, ok, "mask %#" PRIx32 " gives %#" PRIx32, mask, k.mask);
 	}
+	/* A rung that was climbed changed what it is for. */
+	hypi_kernels_fill(&k, HYPI_MASK_ALL);
+	if (have != 0) {
+#define CHANGED(family) \
+	check_result(run, memcmp(&k.family, &run->ref->family, sizeof(k.family)) != 0, #family " has no vector kernel")
+		CHANGED(elementwise);
+		CHANGED(reduce);
+		CHANGED(convert);
+		CHANGED(gemm.f32);
+		CHANGED(gemm.f64);
+		CHANGED(ternary);
+		CHANGED(block);
+		CHANGED(probe);
+#undef CHANGED
+	}
 	check_result(run, hypi_kernels()->mask == have, "first use gives all sets");
 	check_result(run, hypi_kernels_init(0) == 0 && hypi_kernels()->mask == 0, "init(0) gives the reference");
 	check_result(run, hypi_kernels_init(HYPI_MASK_ALL) == have, "init(all) gives all sets");
