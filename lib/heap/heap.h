@@ -81,6 +81,11 @@ typedef struct hypi_engine {
 	hypi_heap *limbo; /* serves threads that are past their own heap's end */
 	size_t threshold_bytes;   /* requests from here on are large blocks */
 	size_t large_cache_bytes; /* most that one heap keeps */
+	uint64_t serial;          /* names the engine in threads' tables; never used again for another */
+	uint64_t front_serial;    /* `serial`, or HYPI_NO_FRONT when every call must come to the slow path */
+	bool zero_on_alloc, zero_on_free;
+	hypi_span *huges;         /* huge blocks, so that a pool can be emptied; `lock` */
+	void *pool;               /* what lib/pool keeps beside the engine */
 	HYP_CACHE_ALIGNED _Atomic uint64_t large_allocs;
 	_Atomic uint64_t large_frees;
 	_Atomic uint64_t large_bytes;       /* usable bytes of live large blocks */
@@ -89,22 +94,31 @@ typedef struct hypi_engine {
 	_Atomic uint64_t failures; /* requests that ended in NULL */
 	_Atomic uint64_t peak_bytes, peak_active;
 	_Atomic uint64_t homeless_frees[HYPI_CLASSES]; /* by threads without a heap */
-	struct hypi_engine *next;  /* all engines; engines lock */
+	struct hypi_engine *next, *prev; /* all engines; engines lock */
 } hypi_engine;
 
 /* What a thread knows: the whole of hypool's thread-local storage. */
 typedef struct hypi_thread {
 	hypi_heap *front; /* what malloc and free look at; hypi_heap_none sends every call down the slow path */
 	hypi_heap *heap;  /* the thread's own heap in the default engine, or NULL */
+	uint64_t pool_serial;  /* of the engine that the thread's last pool call used; 0: none */
+	hypi_heap *pool_heap;  /* the thread's heap there; never NULL */
+	struct hypi_pool_table *pools; /* its heaps in all other engines, or NULL */
 	uint32_t rounds;  /* times the exit handler has run */
 	bool exiting;     /* past its last round: allocates from limbo */
 	bool hooked;      /* inside a hook of heap/sample.h */
 	bool starting;    /* inside hypi_heap_mine: a nested call must not start again */
+	const char *reason; /* why the last pool was refused; NULL: none was */
 } hypi_thread;
 
 extern HYP_TLS hypi_thread hypi_self;
 extern hypi_heap hypi_heap_none;
 extern hypi_engine hypi_default_engine;
+extern hypi_lock hypi_engines_lock;
+extern hypi_engine *hypi_engines; /* all; under that lock */
+
+#define HYPI_DEFAULT_SERIAL UINT64_C(0x10000)
+#define HYPI_NO_FRONT UINT64_MAX
 
 /* ---- process ---- */
 
@@ -121,6 +135,36 @@ hypi_heap *hypi_heap_acquire(hypi_engine *engine);
 
 /* Makes a heap that is nobody's before. NULL: no memory. */
 hypi_heap *hypi_heap_create(hypi_engine *engine);
+
+/* ---- engines of pools (heap/engine.c) ---- */
+
+/* Gives an initialised engine its serial and lists it. HYP_ERR_LIMIT: too many pools. */
+HYP_MUST_USE hyp_status hypi_engine_register(hypi_engine *engine);
+void hypi_engine_unregister(hypi_engine *engine);
+
+/* Forgets every heap and gives every block back, whoever has it. The engine has a new serial: what threads remember of
+ * it is void. `keep_arenas`: they stay, purged; else they are released. No other thread is inside a call on it. */
+void hypi_engine_empty(hypi_engine *engine, bool keep_arenas);
+
+/* The engine whose span this is. The span is in use. */
+HYP_INLINE hypi_engine *hypi_span_engine(const hypi_span *span) {
+	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) return hypi_load_relaxed(&span->owner)->engine;
+	return span->engine;
+}
+
+/* The calling thread's heap in `engine`: NULL when it has none; hypi_heap_for makes it, and returns NULL when there is
+ * no memory or the thread is at its end. */
+hypi_heap *hypi_heap_of_pool(hypi_engine *engine);
+hypi_heap *hypi_heap_for(hypi_engine *engine);
+HYP_INLINE hypi_heap *hypi_heap_of(hypi_engine *engine) {
+	return HYP_LIKELY(engine == &hypi_default_engine) ? hypi_self.heap : hypi_heap_of_pool(engine);
+}
+
+/* Abandons the thread's heaps in the engines that still exist. */
+void hypi_pool_heaps_exit(void);
+
+/* Any engine. `heap`: the caller's there, or NULL. NULL with ENOMEM; counts the failure. */
+void *hypi_engine_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero);
 
 /* Sends off what the heap holds for others, gives back what it can, and makes it an orphan. */
 void hypi_heap_abandon(hypi_heap *heap);

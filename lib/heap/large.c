@@ -27,9 +27,28 @@ static void count_free(hypi_engine *engine, size_t bytes) {
 	hypi_add_relaxed(&engine->large_freed_bytes, bytes);
 }
 
+/* Huge blocks are in no arena: the engine lists them, so that a pool can be emptied. */
+static void list_huge(hypi_engine *engine, hypi_span *span) {
+	hypi_lock_take(&engine->lock);
+	span->prev = NULL;
+	span->next = engine->huges;
+	if (span->next != NULL) span->next->prev = span;
+	engine->huges = span;
+	hypi_unlock(&engine->lock);
+}
+
+static void unlist_huge(hypi_engine *engine, hypi_span *span) {
+	hypi_lock_take(&engine->lock);
+	if (span->prev != NULL) span->prev->next = span->next;
+	else engine->huges = span->next;
+	if (span->next != NULL) span->next->prev = span->prev;
+	hypi_unlock(&engine->lock);
+}
+
 static void release(hypi_engine *engine, hypi_span *span) {
 	hypi_page_map_set(span->base, 1, NULL);
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE) {
+		unlist_huge(engine, span);
 		hypi_large_pool_unmap_huge(&engine->large, span->base, span->mapped_bytes);
 	} else {
 		hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices};
@@ -131,6 +150,8 @@ void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_
 	if (span == NULL) goto no_memory;
 	hypi_store_relaxed(&span->kind, huge ? HYPI_SPAN_HUGE : HYPI_SPAN_LARGE);
 	span->block_bytes = usable;
+	span->engine = engine;
+	if (huge) list_huge(engine, span);
 	hypi_page_map_set(span->base, 1, span);
 	count_alloc(engine, usable);
 	if (zero && !zeroed) memset((void *)span->base, 0, bytes);

@@ -35,10 +35,7 @@ static void *alloc_large(hypi_engine *engine, hypi_heap *heap, size_t bytes, siz
 	return p;
 }
 
-static void *alloc(size_t bytes, size_t alignment, bool zero) {
-	hypi_heap *heap = hypi_heap_mine();
-	hypi_engine *engine = &hypi_default_engine;
-	if (heap == NULL) hypi_process_init();
+void *hypi_engine_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
 	if (bytes >= engine->threshold_bytes || alignment > HYPI_SLICE_BYTES)
 		return alloc_large(engine, heap, bytes, alignment, zero);
 	unsigned c = hypi_class_of(bytes);
@@ -51,6 +48,12 @@ static void *alloc(size_t bytes, size_t alignment, bool zero) {
 	if (HYP_UNLIKELY(p == NULL)) return no_memory(engine);
 	if (zero && !zeroed) memset(p, 0, bytes);
 	return p;
+}
+
+static void *alloc(size_t bytes, size_t alignment, bool zero) {
+	hypi_heap *heap = hypi_heap_mine();
+	if (heap == NULL) hypi_process_init();
+	return hypi_engine_alloc(&hypi_default_engine, heap, bytes, alignment, zero);
 }
 
 void *hypi_alloc_slow(size_t bytes) { return alloc(bytes, 1, false); }
@@ -97,23 +100,26 @@ hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
 void hypi_free_slow(void *p) {
 	if (p == NULL) return;
 	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
-	hypi_heap *heap = hypi_self.heap;
+	hypi_engine *engine = hypi_span_engine(span);
+	hypi_heap *heap = hypi_heap_of(engine);
+	if (HYP_UNLIKELY(engine != &hypi_default_engine) && engine->zero_on_free) memset(p, 0, span->block_bytes);
 	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) {
 		if (HYP_UNLIKELY(span->place == HYPI_PICKED)) hypi_sample_free_large(span);
-		hypi_large_free(&hypi_default_engine, heap, span);
+		hypi_large_free(engine, heap, span);
 		return;
 	}
 	int saved = errno;
 	if (hypi_load_relaxed(&span->owner) == heap && heap != NULL) hypi_span_put(span, p);
-	else if (hypi_load_relaxed(&span->owner) == hypi_load_relaxed(&hypi_default_engine.sampled)) hypi_sample_free_small(span, p);
+	else if (hypi_load_relaxed(&span->owner) == hypi_load_relaxed(&engine->sampled)) hypi_sample_free_small(span, p);
 	else hypi_remote_free(heap, span, p);
 	errno = saved;
 }
 
 /* ---- realloc ---- */
 
-static void *move(void *p, size_t have, size_t bytes) {
-	void *q = hypi_alloc(bytes);
+static void *move(hypi_engine *engine, void *p, size_t have, size_t bytes) {
+	void *q = engine == &hypi_default_engine ? hypi_alloc(bytes)
+	                                         : hypi_engine_alloc(engine, hypi_heap_for(engine), bytes, 1, false);
 	if (q == NULL) return NULL;
 	memcpy(q, p, have < bytes ? have : bytes);
 	hypi_free(p);
@@ -133,18 +139,19 @@ void *hyp_realloc(void *p, size_t bytes) {
 		hypi_free(p);
 		return NULL;
 	}
+	hypi_engine *engine = hypi_span_engine(span);
 	size_t have = span->block_bytes;
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
 		/* Stay while the block fits and at least half of it is used: shrinking by a little is not worth a copy. */
 		if (bytes <= have && (bytes > have / 2 || have <= 32)) return p;
 	} else {
-		void *q = hypi_large_resize(&hypi_default_engine, span, p, bytes);
+		void *q = hypi_large_resize(engine, span, p, bytes);
 		if (q != NULL) {
 			if (span->block_bytes != have) resized(span, bytes);
 			return q;
 		}
 	}
-	return move(p, have, bytes);
+	return move(engine, p, have, bytes);
 }
 
 /* ---- the family ---- */

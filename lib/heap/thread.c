@@ -30,12 +30,13 @@ hypi_heap hypi_heap_none = {
 	.engine = &hypi_default_engine,
 };
 
-HYP_TLS hypi_thread hypi_self = {.front = &hypi_heap_none};
+HYP_TLS hypi_thread hypi_self = {.front = &hypi_heap_none, .pool_heap = &hypi_heap_none};
 
 hypi_engine hypi_default_engine;
 
-static hypi_lock engines_lock, start_lock;
-static hypi_engine *engines = &hypi_default_engine;
+hypi_lock hypi_engines_lock;
+hypi_engine *hypi_engines = &hypi_default_engine;
+static hypi_lock start_lock;
 static _Atomic uint32_t started;
 
 /* ---- engines ---- */
@@ -125,6 +126,7 @@ static void on_thread_exit(void) {
 	hypi_thread *self = &hypi_self;
 	hypi_heap *heap = self->heap;
 	if (++self->rounds >= HYPI_OS_EXIT_ROUNDS) self->exiting = true;
+	hypi_pool_heaps_exit();
 	self->front = &hypi_heap_none;
 	self->heap = NULL;
 	if (heap != NULL) hypi_heap_abandon(heap);
@@ -134,9 +136,9 @@ static void on_thread_exit(void) {
 
 static void fork_prepare(void) {
 	hypi_lock_take(&start_lock);
-	hypi_lock_take(&engines_lock);
+	hypi_lock_take(&hypi_engines_lock);
 	hypi_sample_fork_prepare();
-	for (hypi_engine *e = engines; e != NULL; e = e->next) {
+	for (hypi_engine *e = hypi_engines; e != NULL; e = e->next) {
 		hypi_lock_take(&e->limbo_lock);
 		hypi_lock_take(&e->lock);
 		hypi_lock_take(&e->large.lock);
@@ -146,25 +148,25 @@ static void fork_prepare(void) {
 
 static void fork_parent(void) {
 	hypi_meta_fork_parent();
-	for (hypi_engine *e = engines; e != NULL; e = e->next) {
+	for (hypi_engine *e = hypi_engines; e != NULL; e = e->next) {
 		hypi_unlock(&e->large.lock);
 		hypi_unlock(&e->lock);
 		hypi_unlock(&e->limbo_lock);
 	}
 	hypi_sample_fork_parent();
-	hypi_unlock(&engines_lock);
+	hypi_unlock(&hypi_engines_lock);
 	hypi_unlock(&start_lock);
 }
 
 static void fork_child(void) {
 	hypi_meta_fork_child();
-	for (hypi_engine *e = engines; e != NULL; e = e->next) {
+	for (hypi_engine *e = hypi_engines; e != NULL; e = e->next) {
 		hypi_lock_reset(&e->large.lock);
 		hypi_lock_reset(&e->lock);
 		hypi_lock_reset(&e->limbo_lock);
 		e->orphans = NULL;
 		for (hypi_heap *heap = e->heaps; heap != NULL; heap = heap->next) {
-			if (heap == hypi_self.heap || heap == e->limbo || heap == hypi_load_relaxed(&e->sampled)) continue;
+			if (heap == hypi_heap_of(e) || heap == e->limbo || heap == hypi_load_relaxed(&e->sampled)) continue;
 			bool lost = heap->busy || hypi_load_relaxed(&heap->state) == HYPI_HEAP_LOST;
 			hypi_store_relaxed(&heap->state, lost ? HYPI_HEAP_LOST : HYPI_HEAP_ORPHAN);
 			if (lost) continue;
@@ -173,7 +175,7 @@ static void fork_child(void) {
 		}
 	}
 	hypi_sample_fork_child();
-	hypi_lock_reset(&engines_lock);
+	hypi_lock_reset(&hypi_engines_lock);
 	hypi_lock_reset(&start_lock);
 }
 
@@ -185,6 +187,7 @@ static void start(void) {
 	hypi_link_key = (hypi_mix64(hypi_os.random) & ~UINT64_C(15)) | HYPI_LINK_NIBBLE;
 	hypi_engine_init(&hypi_default_engine, hypi_backing_anonymous(), hypi_option_get(HYPI_OPTION_arena),
 	                 hypi_option_get(HYPI_OPTION_decay));
+	hypi_default_engine.serial = hypi_default_engine.front_serial = HYPI_DEFAULT_SERIAL;
 	hypi_os_thread_exit_init(on_thread_exit);
 }
 
