@@ -158,7 +158,8 @@ __attribute__((format(printf, 3, 4))) static inline void load_result(const char 
 
 /* Nanoseconds an operation: body(context, rounds) does rounds x ops operations. It is called with more and more rounds
  * until one call takes chunk_ns, then 9 such chunks are timed and their median is taken, so that an interrupt or a
- * descheduling does not count. The clock is CPU time: these loads have one thread and never wait. The same warm-up runs for every allocator. */
+ * descheduling does not count. The clock is CPU time: these loads have one thread and never wait. The same warm-up runs
+ * for every allocator. */
 static inline double load_measure_for(uint64_t chunk_ns, void (*body)(void *, size_t), void *context, double ops) {
 	enum { CHUNKS = 9 };
 	size_t rounds = 1;
