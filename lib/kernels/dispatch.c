@@ -57,9 +57,11 @@ void hypi_kernels_fill(struct hypi_kernels *ret_kernels, uint32_t mask) {
 	FILL_VECTOR_SET(k, neon);
 	k->mask |= HYPI_MASK(NEON);
 	if ((mask & HYPI_MASK(DOTPROD)) == 0) return;
+	hypi_fill_ternary_dotprod(&k->ternary);
 	hypi_fill_probe_dotprod(&k->probe);
 	k->mask |= HYPI_MASK(DOTPROD);
 	if ((mask & HYPI_MASK(I8MM)) == 0) return;
+	hypi_fill_ternary_i8mm(&k->ternary);
 	k->mask |= HYPI_MASK(I8MM);
 #endif
 }
