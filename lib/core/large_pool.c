@@ -13,6 +13,8 @@ void hypi_large_pool_init(hypi_large_pool *pool, const hyp_backing *backing, siz
 	pool->backing = *backing;
 	pool->arena_bytes = arena_bytes;
 	pool->decay_ms = decay_ms;
+	pool->commit_whole = backing->commit != NULL && backing->granule_bytes > HYPI_SLICE_BYTES;
+	if (pool->commit_whole) pool->backing.purge = NULL;
 }
 
 /* ---- lists of arenas by largest free order; the caller holds the lock ---- */
@@ -80,7 +82,8 @@ static hyp_status make_arena(hypi_large_pool *pool, size_t least_bytes, hypi_are
 		uintptr_t base;
 		hyp_status status = pool->backing.reserve(pool->backing.context, bytes, bytes, &base);
 		if (status == HYP_OK) {
-			if (hypi_page_map_cover(base, bytes)) {
+			status = pool->commit_whole ? pool->backing.commit(pool->backing.context, base, bytes) : HYP_OK;
+			if (status == HYP_OK && hypi_page_map_cover(base, bytes)) {
 				if (pool->backing.flags & HYP_BACKING_HOST) hypi_os_name((void *)base, bytes, "hypool arena");
 				hypi_arena_init(arena, base, (uint32_t)(bytes >> HYPI_SLICE_LOG2));
 				*ret_arena = arena;
@@ -145,7 +148,7 @@ static void give_locked(hypi_large_pool *pool, const hypi_run *run, bool dirty) 
 
 /* Memory that is not usable until committed is committed outside the lock: the run is already ours. */
 static hyp_status commit_run(hypi_large_pool *pool, const hypi_run *run) {
-	if (pool->backing.commit == NULL) return HYP_OK;
+	if (pool->backing.commit == NULL || pool->commit_whole) return HYP_OK;
 	size_t bytes = (size_t)run->count << HYPI_SLICE_LOG2;
 	hyp_status status = pool->backing.commit(pool->backing.context, hypi_run_address(run), bytes);
 	if (status != HYP_OK) hypi_large_pool_give(pool, run, true);
@@ -234,13 +237,14 @@ static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled
 		hypi_unlock(&pool->lock);
 		uintptr_t address = arena->base + ((uintptr_t)first << HYPI_SLICE_LOG2);
 		size_t bytes = (size_t)count << HYPI_SLICE_LOG2;
-		bool done = pool->backing.purge(pool->backing.context, address, bytes) == HYP_OK;
+		bool whole = ((address | bytes) & (granule_bytes(pool) - 1)) == 0; /* else it stays, and stays dirty */
+		bool done = whole && pool->backing.purge(pool->backing.context, address, bytes) == HYP_OK;
 		hypi_lock_take(&pool->lock);
 		hypi_arena_give(arena, first, count, !done);
 		pool->whole_arenas += hypi_arena_is_whole(arena);
 		relist(pool, arena);
 		if (done) purged += bytes;
-		else hypi_add_relaxed(&pool->purge_failures, 1);
+		else if (whole) hypi_add_relaxed(&pool->purge_failures, 1);
 		from = first + count;
 	}
 	return purged;

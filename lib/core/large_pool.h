@@ -53,7 +53,8 @@ typedef struct hypi_large_pool {
 	_Atomic size_t purge_failures;
 	_Atomic uint64_t epoch_ms; /* when the next epoch ends */
 	uint64_t decay_ms;
-	bool keep_arenas; /* never release an arena before the pool goes */
+	bool keep_arenas;  /* never release an arena before the pool goes */
+	bool commit_whole; /* the backing's granule is larger than a slice: arenas are committed whole, and never purged */
 } hypi_large_pool;
 
 /* `backing` is copied. Nothing is mapped yet. */

@@ -1,0 +1,76 @@
+/*
+ * pool/pool.h: what a pool is made of.
+ *
+ * A pool is an engine (heap/heap.h) and, beside it, what only pools have: the configuration, the callback, handles and
+ * slabs. `engine` comes first and is all of hyp_pool, so that the process's default engine is a pool too; the rest hangs
+ * at engine.pool. The default pool's is static.
+ */
+#ifndef HYPI_POOL_POOL_H
+#define HYPI_POOL_POOL_H
+
+#include "heap/heap.h"
+
+#include <hypool/pool.h>
+
+struct hyp_pool {
+	hypi_engine engine;
+};
+
+struct hypi_handle_chunk;
+struct hypi_slab;
+
+typedef struct hypi_pool_state {
+	hyp_pool_config config; /* as it was validated; `name` points at the copy below, `backing` is NULL */
+	char name[32];
+	bool owns_backing; /* the backing was opened for this pool */
+	/* Handles (pool/handle.c); engine lock. */
+	struct hypi_handle_chunk *chunks;
+	/* Slabs of pools whose memory the processor cannot reach, by class (pool/slab.c); engine lock. */
+	struct hypi_slab *slabs[HYPI_CLASSES];
+	struct hypi_slab *full_slabs;
+	_Atomic uint32_t clock_ms; /* coarse, since the process started; moved by the calls of handle.h */
+	_Atomic uint64_t moves;    /* blocks moved behind their handles */
+} hypi_pool_state;
+
+hypi_pool_state *hypi_pool_state_of(hyp_pool *pool);
+
+HYP_INLINE bool hypi_pool_is_host(const hyp_pool *pool) {
+	return (pool->engine.large.backing.flags & HYP_BACKING_HOST) != 0 || pool == (const hyp_pool *)&hypi_default_engine;
+}
+
+/* An allocation with everything a pool does when memory is short. NULL with errno. Host pools. */
+void *hypi_pool_alloc(hyp_pool *pool, size_t bytes, size_t alignment, bool zero);
+
+/* Makes room: stage 0 gives back what the calling thread keeps, stage 1 what dead threads left. Stage 2 asks the
+ * callback, `attempt` from 1. False: nothing more can be done. */
+bool hypi_pool_make_room(hyp_pool *pool, size_t bytes, unsigned *stage);
+
+/* Told of every pool that is made and that goes (tracking, cleanup); NULL: nobody listens. Set before threads start. */
+typedef struct hypi_pool_hooks {
+	void (*created)(hyp_pool *pool, const hyp_pool_config *config);
+	void (*destroyed)(hyp_pool *pool);
+} hypi_pool_hooks;
+extern _Atomic(const hypi_pool_hooks *) hypi_pool_hooks_on;
+
+/* ---- handle.c ---- */
+
+/* Forgets every handle of the pool; the generations go on. No other thread is inside a call on the pool. */
+void hypi_handles_empty(hyp_pool *pool);
+const char *hypi_handles_check(hyp_pool *pool);
+
+/* ---- slab.c ---- */
+
+/* A block of device memory: a slab's, or a run of its own. */
+typedef struct hypi_device_block {
+	uintptr_t address;
+	size_t bytes;
+	void *record; /* the slab, or the run's own record */
+	bool small;
+} hypi_device_block;
+
+HYP_MUST_USE hyp_status hypi_device_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hypi_device_block *ret_block);
+void hypi_device_free(hyp_pool *pool, const hypi_device_block *block);
+void hypi_slabs_empty(hyp_pool *pool);
+const char *hypi_slabs_check(hyp_pool *pool);
+
+#endif
