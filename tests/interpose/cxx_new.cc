@@ -108,7 +108,7 @@ static void failing() {
 	}
 	CHECK(thrown);
 	CHECK(new (std::nothrow) long[SIZE_MAX / 64 + count / 64] == nullptr);
-	CHECK(::operator new(100, std::align_val_t{absurd}, std::nothrow) == nullptr);
+	CHECK(::operator new (100, std::align_val_t{absurd}, std::nothrow) == nullptr);
 }
 
 /* The handler gives memory back (here: raises the limit), and new then succeeds. */

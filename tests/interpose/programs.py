@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Real programs, run from first to last instruction under the library, beside the same run without it (SPEC A2).
+
+Each case is a shell script in programs/: one program or family, deterministic in what it prints. Its head says
+    # needs: TOOL TOOL ...    what must be installed; else the case is skipped, loudly, with exit status 77
+    # seconds: N              its time limit, for each of the two runs
+    # extra                   only with --all or HYPOOL_TEST_LONG=1
+The script runs twice in fresh folders, the shell itself included. It passes when exit status and descriptor 1 are the
+same, and nothing that begins "hypool: " came on descriptor 2. Before that, each needed tool that is an ELF file is
+asked (LD_TRACE_LOADED_OBJECTS) whether the library really is loaded into it: a check that looked at nothing fails.
+
+    programs.py --lib libhypool-preload.so [NAME ...]      all of the default set: about 4 minutes on 2 cores
+    programs.py --list [--all]
+"""
+import argparse
+import concurrent.futures
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
+SKIP = 77
+
+
+class Case:
+    def __init__(self, name):
+        self.name = name
+        self.path = os.path.join(folder, name + ".sh")
+        with open(self.path, encoding="utf-8") as file:
+            head = "".join(line for line in file if line.startswith("#"))
+        needs = re.search(r"^# needs: (.*)$", head, re.M)
+        seconds = re.search(r"^# seconds: (\d+)$", head, re.M)
+        if not needs or not seconds:
+            sys.exit(f"{self.path}: the head names no needs or no seconds")
+        self.needs = needs[1].split()
+        self.seconds = int(seconds[1])
+        self.extra = bool(re.search(r"^# extra$", head, re.M))
+
+
+def cases(every):
+    found = [Case(f[:-3]) for f in sorted(os.listdir(folder)) if f.endswith(".sh")]
+    return [c for c in found if every or not c.extra]
+
+
+def search_path():
+    """Debian's places first: what stands elsewhere may be a wrapper of somebody's."""
+    places = ["/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+    return ":".join(places + [p for p in os.environ.get("PATH", "").split(":") if p not in places])
+
+
+def environment(lib):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("LD_PRELOAD", "HYPOOL", "MALLOC_"))}
+    env.update(LC_ALL="C.UTF-8", TZ="UTC", PATH=search_path())
+    if lib:
+        env["LD_PRELOAD"] = lib
+    return env
+
+
+def loaded_into(tool, lib):
+    """None where it cannot be said (a script), else whether the dynamic linker loads the library into the tool."""
+    path = os.path.realpath(shutil.which(tool, path=search_path()))
+    with open(path, "rb") as file:
+        if file.read(4) != b"\x7fELF":
+            return None
+    env = {**environment(lib), "LD_TRACE_LOADED_OBJECTS": "1"}
+    done = subprocess.run([path], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+    return lib in done.stdout
+
+
+def run(case, lib):
+    """Exit status (None: out of time), descriptor 1, descriptor 2, seconds."""
+    with tempfile.TemporaryDirectory(prefix="hypool-program-") as place:
+        os.chmod(place, 0o755)
+        begin = time.monotonic()
+        child = subprocess.Popen(["/bin/sh", "-eu", case.path], cwd=place, env=environment(lib), stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        try:
+            out, err = child.communicate(timeout=case.seconds)
+            status = child.returncode
+        except subprocess.TimeoutExpired:
+            status = None
+        try:
+            os.killpg(child.pid, signal.SIGKILL)  # the session that was started above, with whatever a script left
+        except ProcessLookupError:
+            pass
+        if status is None:
+            out, err = child.communicate()
+        text = out.decode(errors="replace").replace(place, "PLACE")
+        return status, text, err.decode(errors="replace"), time.monotonic() - begin
+
+
+def difference(plain, ours):
+    for a, b in zip(plain.splitlines() + [""], ours.splitlines() + [""]):
+        if a != b:
+            return f"first difference: without {a[:200]!r}, with {b[:200]!r}"
+    return f"{len(plain)} bytes without, {len(ours)} with"
+
+
+def judge(case, lib):
+    """(verdict, text)"""
+    missing = [tool for tool in case.needs if not shutil.which(tool, path=search_path())]
+    if missing:
+        return "SKIPPED", f"not installed: {' '.join(missing)}"
+    not_loaded = [tool for tool in case.needs if lib and loaded_into(tool, lib) is False]
+    if not_loaded:
+        return "FAILED", f"the library is not loaded into {' '.join(not_loaded)} (static?)"
+    plain = run(case, "")
+    if plain[0] != 0 or not plain[1]:
+        return "FAILED", f"without the library: exit status {plain[0]}\n{plain[1][-1500:]}{plain[2][-1500:]}"
+    ours = run(case, lib)
+    unasked = [line for line in ours[2].splitlines() if line.startswith("hypool: ")]
+    times = f"{plain[3]:.1f} s without, {ours[3]:.1f} s with"
+    if ours[0] == 0 and ours[1] == plain[1] and not unasked:
+        return "ok", times
+    why = "out of time" if ours[0] is None else f"exit status {ours[0]}"
+    return "FAILED", (f"{why}; {difference(plain[1], ours[1]) if ours[1] != plain[1] else 'same output'}; {times}\n"
+                      + "\n".join(unasked) + "\n" + ours[2][-2500:])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--lib", default="")
+    p.add_argument("--list", action="store_true")
+    p.add_argument("--all", action="store_true", default=os.environ.get("HYPOOL_TEST_LONG") == "1")
+    p.add_argument("--jobs", type=int, default=2)
+    p.add_argument("names", nargs="*")
+    a = p.parse_args()
+    chosen = [Case(n) for n in a.names] or cases(a.all)
+    if a.list:
+        print("\n".join(f"{c.name} {c.seconds}" for c in chosen))
+        return 0
+    lib = os.path.abspath(a.lib) if a.lib else ""
+    verdicts = []
+    with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+        for case, (verdict, text) in zip(chosen, pool.map(lambda c: judge(c, lib), chosen)):
+            print(f"{verdict:8}{case.name:16}{text}", flush=True)
+            verdicts.append(verdict)
+    counts = {v: verdicts.count(v) for v in ("ok", "FAILED", "SKIPPED")}
+    print(f"{counts['ok']} passed, {counts['FAILED']} failed, {counts['SKIPPED']} skipped")
+    if counts["FAILED"] or not verdicts:
+        return 1
+    return SKIP if counts["ok"] == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
