@@ -205,30 +205,3 @@ void hypi_engine_empty(hypi_engine *engine, bool keep_arenas) {
 	if (keep_arenas) hypi_large_pool_purge(&engine->large);
 	else hypi_large_pool_fini(&engine->large);
 }
-
-/* ---- the checker ---- */
-
-static const char *check_spans(const hypi_arena *arena) {
-	for (uint32_t s = 0; s < arena->slices; s++) {
-		if ((arena->used[s >> 6] >> (s & 63) & 1) == 0) continue;
-		const hypi_span *span = hypi_span_at((void *)(arena->base + ((uintptr_t)s << HYPI_SLICE_LOG2)));
-		if (span == NULL) continue;
-		if (span->arena != arena || s < span->first || s >= span->first + span->slices)
-			return "the page map names a span of other slices";
-		if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL || s != span->first) continue;
-		const char *wrong = hypi_span_check(span);
-		if (wrong != NULL) return wrong;
-	}
-	return NULL;
-}
-
-const char *hypi_engine_check(hypi_engine *engine) {
-	const char *wrong = NULL;
-	for (hypi_heap *heap = engine->heaps; heap != NULL && wrong == NULL; heap = heap->next)
-		wrong = hypi_heap_check(heap);
-	for (hypi_arena *arena = engine->large.all; arena != NULL && wrong == NULL; arena = arena->all_next)
-		wrong = check_spans(arena);
-	for (const hypi_span *span = engine->huges; span != NULL && wrong == NULL; span = span->next)
-		if (span->engine != engine || hypi_span_at((void *)span->base) != span) wrong = "a huge block is not where it is";
-	return wrong != NULL ? wrong : hypi_large_pool_check(&engine->large);
-}
