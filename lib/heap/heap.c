@@ -61,14 +61,19 @@ static void give_back(hypi_heap *heap, hypi_span *span) {
 	hypi_span_destroy(&heap->engine->large, span);
 }
 
+/* Free blocks that a full span is worth listing for. */
+static uint32_t few(const hypi_span *span) {
+	uint32_t blocks = hypi_span_capacity(span) / 16;
+	return blocks == 0 ? 1 : blocks;
+}
+
 /* The current span of a class has no block left: it is full from now on. */
 static void leave_current(hypi_heap *heap, unsigned c) {
 	hypi_span *span = heap->current[c];
 	if (span == no_span()) return;
 	set_current(heap, c, no_span());
 	span->place = HYPI_FULL;
-	uint32_t few = hypi_span_capacity(span) / 16;
-	hypi_span_set_left(span, few == 0 ? 1 : few);
+	hypi_span_set_left(span, few(span));
 	if (hypi_span_live(span) == 0) give_back(heap, span); /* all of it was freed by others and collected */
 }
 
@@ -143,6 +148,20 @@ void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
 	return block;
 }
 
+/* A span that is not current: listed, to tell its event when its last block that no other thread has freed is back; or,
+ * when there is none, given back. Another thread's free brings it here again by the pending stack. */
+static void rest(hypi_heap *heap, hypi_span *span) {
+	uint32_t live = hypi_span_live(span), waiting = hypi_chain_count(hypi_load_relaxed(&span->remote));
+	if (waiting == live) {
+		if (span->place == HYPI_LISTED) unlist(heap, span);
+		collect_all(heap, span);
+		give_back(heap, span);
+		return;
+	}
+	if (span->place != HYPI_LISTED) list_first(heap, span);
+	hypi_span_set_left(span, live - waiting);
+}
+
 void hypi_heap_event(hypi_span *span) {
 	hypi_heap *heap = hypi_load_relaxed(&span->owner);
 	bool was_busy = heap->busy;
@@ -153,28 +172,10 @@ void hypi_heap_event(hypi_span *span) {
 		hypi_span_set_left(span, HYPI_TICK);
 		if (heap->sampler != NULL) hypi_sample_arm(heap, span->class_index);
 		hypi_heap_look(heap);
-	} else if (hypi_span_live(span) == 0) {
-		if (span->place == HYPI_LISTED) unlist(heap, span);
-		give_back(heap, span);
-	} else if (span->place == HYPI_FULL) {
-		hypi_span_set_left(span, hypi_span_live(span));
-		list_first(heap, span);
+	} else {
+		rest(heap, span);
 	}
 	heap->busy = was_busy;
-}
-
-/* A span off the pending stack: blocks of it were freed by other threads; `waiting` are in its chain. */
-static void look_at_pending(hypi_heap *heap, hypi_span *span, uint32_t waiting) {
-	if (span->place == HYPI_CURRENT) return;
-	if (waiting == hypi_span_live(span)) {
-		collect_all(heap, span);
-		if (span->place == HYPI_LISTED) unlist(heap, span);
-		give_back(heap, span);
-	} else if (span->place == HYPI_FULL && waiting > 0) {
-		if (!has_block(span)) collect(heap, span);
-		hypi_span_set_left(span, hypi_span_live(span));
-		list_first(heap, span);
-	}
 }
 
 bool hypi_heap_drain(hypi_heap *heap) {
@@ -184,7 +185,8 @@ bool hypi_heap_drain(hypi_heap *heap) {
 		hypi_span *next = hypi_load_relaxed(&span->pending_next);
 		/* acquire: pairs with hypi_span_push_remote, whose next caller stacks the span again */
 		uint64_t chain = atomic_fetch_and_explicit(&span->remote, ~HYPI_PENDING, memory_order_acquire);
-		look_at_pending(heap, span, hypi_chain_count(chain));
+		/* A full span's own thread lists it when enough of it is free; what others free is not counted there. */
+		if (span->place != HYPI_CURRENT && (hypi_chain_count(chain) > 0 || hypi_span_live(span) == 0)) rest(heap, span);
 		span = next;
 	}
 	return true;
@@ -212,6 +214,21 @@ void hypi_heap_trim(hypi_heap *heap) {
 	heap->busy = was_busy;
 }
 
+/* Current spans are only given back by their heap's own thread: without one, they wait in their lists like the others,
+ * so that whoever frees the last block of one gives it back. */
+void hypi_heap_shelve(hypi_heap *heap) {
+	if (heap->sampler != NULL) hypi_sample_quit(heap);
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
+		hypi_span *span = heap->current[c];
+		if (span == no_span()) continue;
+		set_current(heap, c, no_span());
+		span->place = HYPI_FULL;
+		bool more = has_block(span) || hypi_load_relaxed(&span->carved_bytes) < hypi_span_capacity(span) * span->block_bytes;
+		if (more || hypi_chain_count(hypi_load_relaxed(&span->remote)) > 0) rest(heap, span);
+		else hypi_span_set_left(span, few(span));
+	}
+}
+
 void hypi_heap_look(hypi_heap *heap) {
 	uint64_t now = hypi_os_now_coarse_ms();
 	if (now < heap->look_ms) return;
@@ -236,7 +253,9 @@ const char *hypi_heap_check(hypi_heap *heap) {
 		for (span = heap->bins[c].first; span != NULL; before = span, span = span->next) {
 			if (span->place != HYPI_LISTED || span->class_index != c || span->prev != before)
 				return "a bin's list is broken";
-			if (hypi_load_relaxed(&span->left) != hypi_span_live(span)) return "a listed span will not tell when it is empty";
+			uint64_t remote = hypi_load_relaxed(&span->remote);
+			uint32_t left = hypi_load_relaxed(&span->left), out = hypi_span_live(span) - hypi_chain_count(remote);
+			if (left == 0 || (left > out && !(remote & HYPI_PENDING))) return "a listed span will not tell when it is empty";
 		}
 		if (heap->bins[c].last != before) return "a bin's list has a wrong end";
 	}

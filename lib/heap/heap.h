@@ -47,6 +47,8 @@ typedef struct hypi_class_count {
 } hypi_class_count;
 
 struct hypi_sampler;
+struct hypi_slot;
+struct hypi_handle_chunk;
 
 typedef struct hypi_heap {
 	hypi_span *direct[HYPI_DIRECT_ENTRIES]; /* by (bytes + 15) / 16 */
@@ -64,6 +66,9 @@ typedef struct hypi_heap {
 	hypi_class_count counts[HYPI_CLASSES];
 	struct hypi_sampler *sampler;  /* NULL: nothing is picked (heap/sample.h) */
 	uint32_t sample_generation;    /* of the last change that the heap knows */
+	struct hypi_slot *slots;       /* free handles (pool/handle.h); owner */
+	struct hypi_handle_chunk *slot_chunk; /* new ones come from here; owner */
+	_Atomic(struct hypi_slot *) slots_back; /* handles of this heap that other threads freed */
 	struct hypi_heap *next;        /* all heaps of the engine; engine lock */
 	struct hypi_heap *next_orphan; /* engine lock */
 	HYP_CACHE_ALIGNED _Atomic(hypi_span *) pending;
@@ -86,6 +91,7 @@ typedef struct hypi_engine {
 	bool zero_on_alloc, zero_on_free;
 	hypi_span *huges;         /* huge blocks, so that a pool can be emptied; `lock` */
 	void *pool;               /* what lib/pool keeps beside the engine */
+	_Atomic uint32_t clock_ms; /* coarse; moved by the calls of hypool/handle.h */
 	HYP_CACHE_ALIGNED _Atomic uint64_t large_allocs;
 	_Atomic uint64_t large_frees;
 	_Atomic uint64_t large_bytes;       /* usable bytes of live large blocks */
@@ -187,6 +193,9 @@ void hypi_heap_look(hypi_heap *heap);
 
 /* Gives back every empty span, the cache and the outbox. */
 void hypi_heap_trim(hypi_heap *heap);
+
+/* For a heap that is about to lose its thread: it has no current spans any more. */
+void hypi_heap_shelve(hypi_heap *heap);
 
 /* ---- frees of other threads (heap/remote.c) ---- */
 

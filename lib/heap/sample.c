@@ -182,6 +182,11 @@ static void end(hypi_heap *heap) {
 	hypi_meta_free(sampler, sizeof *sampler);
 }
 
+void hypi_sample_quit(hypi_heap *heap) {
+	end(heap);
+	heap->sample_generation = 0; /* whoever adopts the heap begins anew */
+}
+
 static void notice(hypi_heap *heap) {
 	/* acquire: pairs with the release in hypi_sample_set */
 	uint32_t generation = hypi_load_acquire(&hypi_sample_generation);

@@ -82,6 +82,9 @@ void hypi_sample_free_large(hypi_span *span);
 
 /* Owner, around what changes a current span: brings `until` up to date; keeps the invariant again. */
 void hypi_sample_settle(hypi_heap *heap, unsigned c);
+
+/* The heap, which has a sampler, loses it: its thread is at its end. */
+void hypi_sample_quit(hypi_heap *heap);
 void hypi_sample_arm(hypi_heap *heap, unsigned c);
 /* Owner: an event of the current span: learns of a switch, and settles. */
 void hypi_sample_event(hypi_heap *heap, unsigned c);

@@ -89,7 +89,10 @@ hypi_heap *hypi_heap_create(hypi_engine *engine) {
 }
 
 void hypi_heap_abandon(hypi_heap *heap) {
+	heap->busy = true;
 	hypi_heap_trim(heap);
+	hypi_heap_shelve(heap);
+	heap->busy = false;
 	hypi_engine *engine = heap->engine;
 	hypi_lock_take(&engine->lock);
 	heap->next_orphan = engine->orphans;
