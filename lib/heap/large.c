@@ -136,7 +136,8 @@ static hypi_span *map_huge(hypi_engine *engine, size_t bytes, size_t alignment, 
 
 void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
 	size_t usable;
-	if (!hypi_round_up_checked(bytes == 0 ? 1 : bytes, hypi_os.page_bytes, &usable)) goto no_memory;
+	if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX) goto no_memory;
+	usable = hypi_round_up(bytes == 0 ? 1 : bytes, hypi_os.page_bytes);
 	size_t slices = hypi_slices_of(usable);
 	bool huge = slices > engine->large.arena_bytes >> HYPI_SLICE_LOG2 || alignment > engine->large.arena_bytes;
 	bool zeroed = false;
@@ -172,7 +173,8 @@ void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span) {
 
 void *hypi_large_resize(hypi_engine *engine, hypi_span *span, void *p, size_t bytes) {
 	size_t usable, slices;
-	if (!hypi_round_up_checked(bytes, hypi_os.page_bytes, &usable)) return NULL;
+	if (bytes > PTRDIFF_MAX) return NULL;
+	usable = hypi_round_up(bytes, hypi_os.page_bytes);
 	if (usable == span->block_bytes) return p;
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE || bytes < engine->threshold_bytes / 2) return NULL;
 	slices = hypi_slices_of(usable);
