@@ -33,8 +33,9 @@ static void fill_reference(struct hypi_kernels *k) {
 
 #define FILL_VECTOR_SET(k, set) \
 	(hypi_fill_elementwise_##set(&(k)->elementwise), hypi_fill_integer_##set(&(k)->elementwise), \
-	 hypi_fill_reduce_##set(&(k)->reduce), hypi_fill_num_##set(&(k)->convert), hypi_fill_gemm_##set(&(k)->gemm), \
-	 hypi_fill_ternary_##set(&(k)->ternary), hypi_fill_block_##set(&(k)->block), hypi_fill_probe_##set(&(k)->probe))
+	 hypi_fill_reduce_##set(&(k)->reduce), hypi_fill_convert_##set(&(k)->convert), hypi_fill_num_##set(&(k)->convert), \
+	 hypi_fill_gemm_##set(&(k)->gemm), hypi_fill_ternary_##set(&(k)->ternary), hypi_fill_block_##set(&(k)->block), \
+	 hypi_fill_probe_##set(&(k)->probe))
 
 void hypi_kernels_fill(struct hypi_kernels *ret_kernels, uint32_t mask) {
 	struct hypi_kernels *k = ret_kernels;

@@ -35,16 +35,18 @@ static bool right(const struct hypi_gemm_plan *p, const void *before, const uint
 	double u = p->f64 ? 0x1p-53 : 0x1p-24;
 	for (size_t i = 0; i < p->m; i++) {
 		for (size_t j = 0; j < p->n; j++) {
-			long double sum = 0;
-			double size = 0;
+			double sum = 0, rest = 0, size = 0;
 			for (size_t k = 0; k < p->k; k++) {
 				double x = at(p->a, p->f64, p->trans_a ? k * p->lda + i : i * p->lda + k);
 				double y = at(p->b, p->f64, p->trans_b ? j * p->ldb + k : k * p->ldb + j);
-				sum += (long double)x * y;
+				double xy = x * y, next = sum + xy, part = next - sum;
+				/* what this product and this addition rounded away (Knuth's two-sum) */
+				rest += fma(x, y, -xy) + ((sum - (next - part)) + (xy - part));
+				sum = next;
 				size += fabs(x * y);
 			}
 			double c0 = p->beta != 0 ? p->beta * at(before, p->f64, i * p->ldc + j) : 0;
-			double want = (double)(p->alpha * sum + c0), got = at(p->c, p->f64, i * p->ldc + j);
+			double want = p->alpha * (sum + rest) + c0, got = at(p->c, p->f64, i * p->ldc + j);
 			double bound = ((double)p->k + 4) * u * (fabs(p->alpha) * size + fabs(c0)) + DBL_MIN;
 			if (!(fabs(got - want) <= bound)) return false;
 		}

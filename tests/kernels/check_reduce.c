@@ -206,7 +206,7 @@ void check_reduce(struct check_run *run) {
 	guarded_init(&ga, (size_t)MAX_N * 8 + (1 << 20));
 	guarded_init(&gb, (size_t)MAX_N * 8);
 	guarded_init(&gd, (size_t)MAX_N * 8);
-	for (size_t s = 0; s < check_sizes_count + 3; s++) {
+	for (size_t s = 0; s < check_sizes_count + 2; s++) {
 		size_t n = s < check_sizes_count ? check_sizes[s] : 8192 * (s - check_sizes_count + 1) + random_below(40000);
 		for (enum place place = 0; place < PLACE_COUNT; place++) {
 			one_sum(run, n, place);

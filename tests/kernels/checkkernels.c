@@ -46,7 +46,9 @@ void check_cpu(struct check_run *run) {
 	check_result(run, memcmp(&k.family, &run->ref->family, sizeof(k.family)) != 0, #family " has no vector kernel")
 		CHANGED(elementwise);
 		CHANGED(reduce);
-		CHANGED(convert);
+		CHANGED(convert.f16_from_f32);
+		CHANGED(convert.num);
+		CHANGED(convert.transpose);
 		CHANGED(gemm.f32);
 		CHANGED(gemm.f64);
 		CHANGED(ternary);
