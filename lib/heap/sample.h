@@ -40,6 +40,7 @@ typedef struct hypi_sampled_class {
 
 typedef struct hypi_sampler {
 	uint64_t random;
+	uintptr_t stack[2]; /* of the thread, for the hooks to keep: tracking/unwind.h */
 	double large_until; /* bytes of large blocks up to the next picked one */
 	hypi_sampled_class classes[HYPI_CLASSES];
 } hypi_sampler;

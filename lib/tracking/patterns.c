@@ -1,0 +1,154 @@
+/* tracking/patterns.c: see tracking/patterns.h. Each finder states its threshold; the tests have one program for each. */
+#include "tracking/patterns.h"
+
+#include "heap/stats.h"
+#include "tracking/profile.h"
+#include "tracking/timeline.h"
+
+#include <string.h>
+
+typedef unsigned long long ull;
+
+enum { MIB = 1 << 20, LEAST_PICKS = 16 };
+
+typedef struct finder {
+	const hypi_symbols *symbols;
+	hypi_advice_each *each;
+	void *context;
+	char text[900], place[520];
+} finder;
+
+/* The first function of a stack that is not one of the allocator's own. */
+static const char *place_of(finder *f, const hypi_site *site) {
+	hypi_format(f->place, sizeof f->place, "[unknown]");
+	for (uint32_t i = 0; i < site->depth; i++) {
+		hypi_symbols_name(f->symbols, hypi_site_frames(site)[i], f->place, sizeof f->place);
+		if (!hypi_symbols_is_allocator(f->place)) break;
+	}
+	return f->place;
+}
+
+static void say(finder *f, const char *kind, double bytes) {
+	hypi_advice advice = {.kind = kind, .bytes = (uint64_t)bytes, .text = f->text};
+	f->each(f->context, &advice);
+}
+
+/* Nearly all that a site makes is gone at once, and it is a good part of all allocations. */
+static void temporary(finder *f, const hypi_site *site) {
+	if (site->freed_picks < LEAST_PICKS || site->brief_picks * 10 < site->freed_picks * 9) return;
+	if (site->live_picks * 10 > site->picks || site->count < 10000) return;
+	if (site->bytes < 16 * MIB || site->bytes * 5 < hypi_profile_data.total_bytes) return;
+	hypi_format(f->text, sizeof f->text,
+	            "%llu blocks (%llu MiB in all) of %s lived under %u ms each. Keep one buffer, or use the stack.",
+	            (ull)site->count, (ull)(site->bytes / MIB), place_of(f, site), HYPI_BRIEF_MS);
+	say(f, "temporary", site->bytes);
+}
+
+/* A site that never frees, and was still at it at the end. */
+static void growth(finder *f, const hypi_site *site, uint32_t now_ms) {
+	if (site->picks < LEAST_PICKS || site->freed_picks * 20 > site->picks || site->live_bytes < 8 * MIB) return;
+	uint32_t span_ms = site->last_ms - site->first_ms;
+	if (span_ms < 200 || span_ms < now_ms / 2 || now_ms - site->last_ms > now_ms / 4) return;
+	hypi_format(
+		f->text, sizeof f->text,
+		"%s took %llu MiB over %u ms, evenly to the end, and freed nearly none (%llu KiB/s). Bound it, or free it.",
+		place_of(f, site), (ull)(site->live_bytes / MIB), span_ms, (ull)(site->live_bytes / 1024 * 1000 / span_ms));
+	say(f, "growth", site->live_bytes);
+}
+
+static void leak(finder *f, const hypi_site *site) {
+	if (site->lost_bytes <= 0) return;
+	hypi_format(f->text, sizeof f->text, "%llu bytes in %llu blocks of %s: nothing points to them any more. Free them.",
+	            (ull)(site->lost_bytes + 0.5), (ull)(site->lost_count + 0.5), place_of(f, site));
+	say(f, "leak", site->lost_bytes);
+}
+
+/* Blocks that live for most of the run and then go: made one by one, wanted together. */
+static void lifetime(finder *f, const hypi_site *site, uint32_t now_ms) {
+	if (now_ms < 500 || site->freed_picks < LEAST_PICKS || site->live_picks * 10 > site->picks) return;
+	if (site->bytes < 8 * MIB || site->count < 20000) return;
+	uint64_t mean_ms = site->life_ms / site->freed_picks;
+	if (mean_ms * 2 < now_ms) return;
+	hypi_format(f->text, sizeof f->text,
+	            "%llu blocks of %s lived %llu ms each, most of the run, and were freed one by one. Give them one pool.",
+	            (ull)site->count, place_of(f, site), (ull)mean_ms);
+	say(f, "lifetime", site->bytes);
+}
+
+/* What rounding up to size classes costs at one site. */
+static void slack(finder *f, const hypi_site *site) {
+	if (site->picks < LEAST_PICKS || site->slack_bytes < MIB || site->slack_bytes * 3 < site->bytes) return;
+	hypi_format(f->text, sizeof f->text,
+	            "%s asks for %llu bytes a block and gets %llu: %llu MiB of rounding. Pack several into one block.",
+	            place_of(f, site), (ull)(site->bytes / site->count),
+	            (ull)((site->bytes + site->slack_bytes) / site->count), (ull)(site->slack_bytes / MIB));
+	say(f, "slack", site->slack_bytes);
+}
+
+/* One size class has most of very many allocations. */
+static void size(finder *f, const hyp_stats *stats) {
+	hyp_class_stats classes[HYPI_CLASSES];
+	hypi_engine_classes(&hypi_default_engine, classes);
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
+		if (classes[c].allocations < 1000000 || classes[c].allocations * 5 < stats->allocations * 4) continue;
+		hypi_format(f->text, sizeof f->text,
+		            "%llu of %llu allocations were of %zu bytes or little less. A pool of that size, or one array, "
+		            "serves them.",
+		            (ull)classes[c].allocations, (ull)stats->allocations, classes[c].block_bytes);
+		say(f, "size", (double)classes[c].allocations * (double)classes[c].block_bytes);
+	}
+}
+
+/* Memory that is held for blocks that are gone. */
+static void fragmentation(finder *f, const hyp_stats *stats) {
+	uint64_t held = stats->small_span_bytes, used = stats->small_bytes;
+	if (held < 16 * MIB || used * 2 > held) return;
+	hypi_format(
+		f->text, sizeof f->text,
+		"%llu MiB of spans hold %llu MiB of blocks: survivors keep whole spans. Allocate what lives long together.",
+		(ull)(held / MIB), (ull)(used / MIB));
+	say(f, "fragmentation", (double)(held - used));
+}
+
+/* A short peak far above the usual. */
+static void temporal(finder *f) {
+	hypi_tick ticks[HYPI_TICKS];
+	unsigned count = hypi_timeline_ticks(ticks, HYPI_TICKS), above = 0;
+	double mean = 0, peak = 0;
+	uint64_t peak_ms = 0;
+	if (count < 8) return;
+	for (unsigned i = 0; i < count; i++) {
+		double live = (double)ticks[i].committed_bytes;
+		mean += live / count;
+		if (live > peak) {
+			peak = live;
+			peak_ms = ticks[i].ms;
+		}
+	}
+	for (unsigned i = 0; i < count; i++) above += (double)ticks[i].committed_bytes > peak / 2;
+	if (peak < 32 * MIB || peak < 3 * mean || above * 5 > count) return;
+	hypi_format(
+		f->text, sizeof f->text,
+		"a peak of %llu MiB at %llu ms, %llu times the mean, in %u of %u ticks. Spread that work, or do it in parts.",
+		(ull)(peak / MIB), (ull)peak_ms, (ull)(peak / mean), above, count);
+	say(f, "temporal", peak - mean);
+}
+
+void hypi_patterns_find(const hypi_symbols *symbols, hypi_advice_each *each, void *context) {
+	finder f = {.symbols = symbols, .each = each, .context = context};
+	hyp_stats stats;
+	hypi_engine_stats(&hypi_default_engine, &stats);
+	uint32_t now_ms = hypi_profile_data.sites != NULL ? hypi_profile_now_ms() : 0;
+	for (uint32_t i = 0; i < hypi_profile_data.site_count; i++) {
+		const hypi_site *site = &hypi_profile_data.sites[i];
+		if (site->picks == 0) continue;
+		temporary(&f, site);
+		growth(&f, site, now_ms);
+		leak(&f, site);
+		lifetime(&f, site, now_ms);
+		slack(&f, site);
+	}
+	size(&f, &stats);
+	fragmentation(&f, &stats);
+	temporal(&f);
+}

@@ -1,0 +1,20 @@
+/*
+ * tracking/start.h: the options' part of tracking; see tracking/start.c.
+ */
+#ifndef HYPI_TRACKING_START_H
+#define HYPI_TRACKING_START_H
+
+#include "tracking/reach.h"
+
+#include <hypool/tracking.h>
+
+/* The format that a file's name asks for. */
+hyp_profile_format hypi_profile_format_of(const char *path);
+
+/* hyp_leaks_find of a caller whose own frame ends at `here`. */
+hyp_status hypi_leaks_find_from(int fd, uintptr_t here, const hypi_registers *registers, hyp_leak_totals *ret_totals);
+
+/* Lets the timeline hear the heaps' clock (tracking/profile.c). */
+void hypi_tracking_listen(void);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * tracking/symbols.h: from code addresses to functions, libraries and build ids, at report time.
+ *
+ * Reads /proc/self/maps and the symbol tables of the ELF files named there (.symtab, else .dynsym), by mapping them.
+ * All addresses of a report are looked up at once: each file's table is passed over a single time. C++ names are
+ * demangled by the program's own C++ library, when it has one. Not for an allocation path.
+ */
+#ifndef HYPI_TRACKING_SYMBOLS_H
+#define HYPI_TRACKING_SYMBOLS_H
+
+#include "tracking/bytes.h"
+
+typedef struct hypi_module {
+	uintptr_t start, end, offset; /* of the code's mapping */
+	size_t path;                  /* in `text` */
+	char build_id[41];            /* "" when it has none */
+	const unsigned char *file;    /* mapped while the tables are read */
+	size_t file_bytes;
+} hypi_module;
+
+typedef struct hypi_symbol {
+	uintptr_t pc;    /* a return address */
+	uintptr_t start; /* of the function, in memory; 0: unknown */
+	uint32_t module; /* index + 1; 0: none */
+	size_t name;     /* in `text`; 0: unknown */
+	uint64_t size;   /* of the function */
+} hypi_symbol;
+
+typedef struct hypi_symbols {
+	hypi_bytes modules, symbols, text; /* symbols are sorted by pc */
+	size_t module_count, symbol_count;
+} hypi_symbols;
+
+/* Looks up all return addresses of the profile. False: no memory. */
+bool hypi_symbols_init(hypi_symbols *s);
+void hypi_symbols_fini(hypi_symbols *s);
+
+/* NULL: it is not among them. */
+const hypi_symbol *hypi_symbols_find(const hypi_symbols *s, uintptr_t pc);
+const hypi_module *hypi_symbols_module(const hypi_symbols *s, const hypi_symbol *symbol); /* or NULL */
+
+/* "function", or "library+0x1234", or "0x1234"; at most `bytes`. */
+void hypi_symbols_name(const hypi_symbols *s, uintptr_t pc, char *ret_name, size_t bytes);
+const char *hypi_symbols_text(const hypi_symbols *s, size_t at);
+
+/* Whether a function is one through which programs allocate (malloc, operator new, ...): it says nothing of the site. */
+bool hypi_symbols_is_allocator(const char *name);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * tracking/timeline.h: memory over time.
+ *
+ * Two records. The ticks are the whole life of the process in at most HYPI_TICKS points: when they are full every second
+ * one is dropped and the distance doubles. The events are the last so many single ones, in a ring, when asked for.
+ * Ticks have a lock of their own that is only ever tried on an allocation path; events are under the profile's lock.
+ */
+#ifndef HYPI_TRACKING_TIMELINE_H
+#define HYPI_TRACKING_TIMELINE_H
+
+#include "base/compiler.h"
+
+#include <stdatomic.h>
+
+enum { HYPI_TICKS = 512 };
+
+typedef struct hypi_tick {
+	uint64_t ms; /* since the timeline started */
+	uint64_t committed_bytes, resident_bytes;
+	double live_bytes; /* by the profiler's estimate; 0 without it */
+} hypi_tick;
+
+typedef enum hypi_event_kind {
+	HYPI_EVENT_ALLOC,
+	HYPI_EVENT_FREE,
+	HYPI_EVENT_PRESSURE,
+	HYPI_EVENT_KINDS
+} hypi_event_kind;
+
+typedef struct hypi_event {
+	uint64_t ns; /* since the timeline started */
+	uintptr_t address;
+	uint64_t bytes;
+	double live_bytes;
+	uint32_t site, thread;
+	hypi_event_kind kind;
+} hypi_event;
+
+/* Starts the ticks every `every_ms`, and the ring of `events` (0: none). False: no memory. */
+bool hypi_timeline_start(uint64_t every_ms, uint32_t events);
+void hypi_timeline_stop(void);
+bool hypi_timeline_running(void);
+
+/* Called now and then: adds a tick when it is time. Never blocks, never allocates. */
+void hypi_timeline_look(uint64_t now_ms);
+void hypi_timeline_fork_child(void);
+/* Adds a tick whatever the time. */
+void hypi_timeline_tick(void);
+
+/* Under the profile's lock. */
+void hypi_timeline_event(hypi_event_kind kind, uintptr_t address, uint64_t bytes, uint32_t site, double live_bytes);
+
+/* The ring's memory, for who looks for pointers. */
+void hypi_timeline_range(uintptr_t *ret_start, uintptr_t *ret_end);
+
+/* Copies the ticks, oldest first; returns how many. */
+unsigned hypi_timeline_ticks(hypi_tick *ret_ticks, unsigned capacity);
+
+/* The ring, oldest first, under the profile's lock: at most `capacity` of the newest. */
+unsigned hypi_timeline_events(hypi_event *ret_events, unsigned capacity);
+
+#endif
