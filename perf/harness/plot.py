@@ -2,7 +2,7 @@
 
 Two panels, time and peak memory. 1 is the best of the peers; a dot to the left of 1 is better than all of them. hypool's
 dot is large, with a bar from its least to its greatest round; the grey band is the row's noise. Figures beyond the axis
-are drawn at its edge with their value.
+are drawn at its edge, the greatest with its value.
 """
 
 import math
@@ -57,8 +57,9 @@ def _dots(panel, y, line, names, twins, subject):
         spread = f"{summary.low:.4g} to {summary.high:.4g}"
         out.append(f'<circle cx="{_x(panel, ratio):.1f}" cy="{y}" r="{size}" fill="{colour}">'
                    f"<title>{escape(name)}: {summary.median:.4g} {line.unit} ({spread})</title></circle>")
-        if ratio > MOST:
-            out.append(_text(_x(panel, MOST) + 6, y + 4, f"{ratio:.0f}x", size=8, colour=colour))
+    worst = max((s.median / base, n) for n, s in line.by.items() if n in names)
+    if worst[0] > MOST:
+        out.append(_text(_x(panel, MOST) + 6, y + 4, f"{worst[0]:.0f}x", size=8, colour=_colour(worst[1], names)))
     return out
 
 
