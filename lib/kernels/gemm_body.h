@@ -189,60 +189,58 @@ static void T(run_blocked)(const struct hypi_gemm_plan *p, size_t i0, size_t i1,
 	} while (k0 < p->k);
 }
 
-/* ---- Few rows against [n][k] weights, both as they lie ------------------------------------------------------------------ */
+/* ---- Few rows against [n][k] weights, which stay where they lie ------------------------------------------------- */
 
-/* c[i][j] = alpha * dot(a row i, b row j) + beta * c[i][j] for mr x nr pairs. next: what the following call will read
- * from memory, one line a step. */
-HYP_INLINE void T(dots)(size_t mr, size_t nr, size_t k, const ELEMENT *a, size_t lda, const ELEMENT *b, size_t ldb,
-                        ELEMENT *c, size_t ldc, ELEMENT alpha, ELEMENT beta, const ELEMENT *next) {
+/* c[i][j] = alpha * dot(row i of A, row j of B) + beta * c[i][j] for mr x nr pairs. A is packed in strips: vector p of
+ * each of its mr rows, then vector p + 1, zeros behind K; rows a power of two apart would otherwise fall into the same
+ * few sets of the caches. next: what a following call will read from memory, one line a step. */
+HYP_INLINE void T(dots)(size_t mr, size_t nr, size_t k, const ELEMENT *a, const ELEMENT *b, size_t ldb, ELEMENT *c,
+                        size_t ldc, ELEMENT alpha, ELEMENT beta, const ELEMENT *next) {
 	VECTOR acc[DOT_MR][DOT_NR];
 	HYP_UNROLL
 	for (size_t i = 0; i < mr; i++) {
 		HYP_UNROLL
 		for (size_t j = 0; j < nr; j++) acc[i][j] = V(zero)();
 	}
-	size_t p = 0;
-	for (; p + LANES <= k; p += LANES) {
+	for (size_t p = 0; p < k; p += LANES) {
 		VECTOR bv[DOT_NR];
 		__builtin_prefetch(next + p);
-		HYP_UNROLL
-		for (size_t j = 0; j < nr; j++) bv[j] = V(load)(b + j * ldb + p);
+		if (HYP_LIKELY(k - p >= LANES)) {
+			HYP_UNROLL
+			for (size_t j = 0; j < nr; j++) bv[j] = V(load)(b + j * ldb + p);
+		} else {
+			HYP_UNROLL
+			for (size_t j = 0; j < nr; j++) bv[j] = V(load_n)(b + j * ldb + p, k - p);
+		}
 		HYP_UNROLL
 		for (size_t i = 0; i < mr; i++) {
-			VECTOR av = V(load)(a + i * lda + p);
+			VECTOR av = V(load)(a + i * LANES);
 			HYP_UNROLL
 			for (size_t j = 0; j < nr; j++) acc[i][j] = V(fma)(av, bv[j], acc[i][j]);
 		}
-	}
-	if (p < k) {
-		VECTOR bv[DOT_NR];
-		HYP_UNROLL
-		for (size_t j = 0; j < nr; j++) bv[j] = V(load_n)(b + j * ldb + p, k - p);
-		HYP_UNROLL
-		for (size_t i = 0; i < mr; i++) {
-			VECTOR av = V(load_n)(a + i * lda + p, k - p);
-			HYP_UNROLL
-			for (size_t j = 0; j < nr; j++) acc[i][j] = V(fma)(av, bv[j], acc[i][j]);
-		}
+		a += mr * LANES;
 	}
 	HYP_UNROLL
 	for (size_t i = 0; i < mr; i++) {
-		HYP_UNROLL
+		ELEMENT *at = c + i * ldc, sum[4];
+		if (nr == 4) {
+			V(hsum4)(sum, acc[i][0], acc[i][nr > 1 ? 1 : 0], acc[i][nr > 1 ? 2 : 0], acc[i][nr > 1 ? 3 : 0]);
+		} else {
+			sum[0] = V(hsum)(acc[i][0]);
+		}
 		for (size_t j = 0; j < nr; j++) {
-			ELEMENT *at = c + i * ldc + j;
-			ELEMENT r = alpha * V(hsum)(acc[i][j]);
-			*at = beta != 0 ? r + beta * *at : r;
+			ELEMENT r = alpha * sum[j];
+			at[j] = beta != 0 ? r + beta * at[j] : r;
 		}
 	}
 }
 
-typedef void T(dots_fn)(size_t k, const ELEMENT *a, size_t lda, const ELEMENT *b, size_t ldb, ELEMENT *c, size_t ldc,
-                        ELEMENT alpha, ELEMENT beta, const ELEMENT *next);
+typedef void T(dots_fn)(size_t k, const ELEMENT *a, const ELEMENT *b, size_t ldb, ELEMENT *c, size_t ldc, ELEMENT alpha,
+                        ELEMENT beta, const ELEMENT *next);
 #define DEFINE_DOTS(mr, nr) \
-	static void T(HYPI_CAT(dots_##mr, _##nr))(size_t k, const ELEMENT *a, size_t lda, const ELEMENT *b, size_t ldb, \
-	                                          ELEMENT *c, size_t ldc, ELEMENT alpha, ELEMENT beta, \
-	                                          const ELEMENT *next) { \
-		T(dots)(mr, nr, k, a, lda, b, ldb, c, ldc, alpha, beta, next); \
+	static void T(HYPI_CAT(dots_##mr, _##nr))(size_t k, const ELEMENT *a, const ELEMENT *b, size_t ldb, ELEMENT *c, \
+	                                          size_t ldc, ELEMENT alpha, ELEMENT beta, const ELEMENT *next) { \
+		T(dots)(mr, nr, k, a, b, ldb, c, ldc, alpha, beta, next); \
 	}
 #if DOT_MR == 6
 #define HEIGHTS(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
@@ -260,24 +258,40 @@ static T(dots_fn) *const T(dots_table)[2][DOT_MR] = {ENTRIES(1), ENTRIES(4)};
 #undef HEIGHTS
 #undef ENTRIES
 
-static void T(run_nt_direct)(const struct hypi_gemm_plan *p, size_t i0, size_t i1, size_t j0, size_t j1) {
-	const ELEMENT *a = p->a, *b = p->b;
-	ELEMENT *c = p->c;
+static size_t T(dot_strip)(size_t rows_left) {
+	size_t strips = (rows_left + DOT_MR - 1) / DOT_MR;
+	return (rows_left + strips - 1) / strips;
+}
+
+static void T(pack_dots_a)(ELEMENT *dst, const ELEMENT *a, size_t lda, size_t rows, size_t k) {
+	for (size_t i = 0; i < rows;) {
+		size_t height = T(dot_strip)(rows - i);
+		for (size_t p = 0; p < k; p += LANES) {
+			size_t lanes = k - p < LANES ? k - p : LANES;
+			for (size_t r = 0; r < height; r++, dst += LANES) V(store)(dst, V(load_n)(a + (i + r) * lda + p, lanes));
+		}
+		i += height;
+	}
+}
+
+static void T(run_nt_direct)(const struct hypi_gemm_plan *p, size_t j0, size_t j1, ELEMENT *packed) {
+	const ELEMENT *b = p->b;
 	for (size_t k0 = 0; k0 < p->k; k0 += p->block_k) {
-		size_t k = p->k - k0 < p->block_k ? p->k - k0 : p->block_k;
+		size_t k = p->k - k0 < p->block_k ? p->k - k0 : p->block_k, padded = (k + LANES - 1) / LANES * LANES;
 		ELEMENT beta = k0 == 0 ? (ELEMENT)p->beta : 1;
+		T(pack_dots_a)(packed, (const ELEMENT *)p->a + k0, p->lda, p->m, k);
 		for (size_t j = j0; j < j1;) {
 			bool wide = j1 - j >= DOT_NR;
 			size_t columns = wide ? DOT_NR : 1, ahead = 0;
-			for (size_t i = i0; i < i1;) {
-				size_t strips = (i1 - i + DOT_MR - 1) / DOT_MR, height = (i1 - i + strips - 1) / strips;
+			for (size_t i = 0; i < p->m; ahead++) {
+				size_t height = T(dot_strip)(p->m - i);
 				/* The first strips fetch the next columns' rows, one each. */
 				size_t next = j + columns + (ahead < DOT_NR ? ahead : 0);
 				if (next >= p->n) next = j;
-				ahead++;
 				T(dots_table)
-				[wide][height - 1](k, a + i * p->lda + k0, p->lda, b + j * p->ldb + k0, p->ldb, c + i * p->ldc + j,
-				                   p->ldc, (ELEMENT)p->alpha, beta, b + next * p->ldb + k0);
+				[wide][height - 1](k, packed + i * padded, b + j * p->ldb + k0, p->ldb,
+				                   (ELEMENT *)p->c + i * p->ldc + j, p->ldc, (ELEMENT)p->alpha, beta,
+				                   b + next * p->ldb + k0);
 				i += height;
 			}
 			j += columns;
@@ -367,7 +381,7 @@ static void T(run)(const struct hypi_gemm_plan *p, size_t tile_begin, size_t til
 		if (p->path == HYPI_GEMM_BLOCKED) {
 			T(run_blocked)(p, i0, i1, j0, j1, scratch);
 		} else if (p->path == HYPI_GEMM_NT_DIRECT) {
-			T(run_nt_direct)(p, i0, i1, j0, j1);
+			T(run_nt_direct)(p, j0, j1, scratch);
 		} else if (p->path != HYPI_GEMM_NONE) {
 			T(run_gemv)(p, p->m == 1 ? j0 : i0, p->m == 1 ? j1 : i1, scratch);
 		}

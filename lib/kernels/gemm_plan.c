@@ -6,7 +6,7 @@
  * barrier. Shapes choose the path:
  *   GEMV_ROWS  C is a vector and the matrix's stored rows run along K: dot products, one linear stream
  *   GEMV_COLS  C is a vector and the stored rows run along C: sums of scaled rows
- *   NT_DIRECT  few rows of A against weights stored [n][k]: both read where they lie, nothing packed
+ *   NT_DIRECT  few rows of A against weights stored [n][k]: the weights are read once, where they lie
  *   BLOCKED    the rest: panels of B packed for the register tile; A packed too where its rows would collide
  */
 #include "kernels/kernels.h"
@@ -56,7 +56,8 @@ static void plan_nt_direct(struct hypi_gemm_plan *p, const struct hypi_gemm_impl
 	size_t tiles = workers == 1 ? 1 : workers * 4;
 	size_t tile_n = max_size(round_up(ceil_div(p->n, tiles), impl->nt_nr), 4 * impl->nt_nr);
 	set_tiles(p, p->m, tile_n);
-	p->scratch_bytes = 0;
+	p->pack_a = true;
+	p->scratch_bytes = p->m * p->block_k * element_bytes;
 }
 
 /* Square-ish tiles, at least as many as workers if there is work for them, with N cut before M. */
@@ -73,8 +74,8 @@ static void plan_blocked(struct hypi_gemm_plan *p, const struct hypi_gemm_impl *
 	size_t blocks_k = max_size(1, ceil_div(p->k, BLOCK_K_BYTES / element_bytes));
 	p->block_k = max_size(1, ceil_div(p->k, blocks_k));
 	p->block_m = round_up(BLOCK_M, impl->mr);
-	/* Rows a multiple of 1 KiB apart fall into few sets of the first cache. */
-	bool rows_collide = p->lda * element_bytes % 1024 == 0 && p->k > 128;
+	/* Rows a multiple of 2 KiB apart fall into few sets of the first cache. */
+	bool rows_collide = p->lda * element_bytes % 2048 == 0 && p->k > 128;
 	p->pack_a = p->trans_a || (rows_collide && p->n >= 256);
 	size_t b_bytes = round_up(min_size(tile_n, round_up(p->n, impl->nr)), impl->nr) * p->block_k * element_bytes;
 	size_t a_bytes = p->pack_a ? p->block_m * p->block_k * element_bytes : 0;

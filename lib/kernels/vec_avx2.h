@@ -146,6 +146,17 @@ HYP_INLINE vd vd_from_high(vf a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(
 HYP_INLINE vf vf_from_vd(vd low, vd high) { return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low)); }
 HYP_INLINE void vec_fence(void) { _mm_sfence(); }
 
+/* The sums of four vectors. */
+HYP_INLINE void vf_hsum4(float *sum, __m256 a, __m256 b, __m256 c, __m256 d)
+{
+    __m256 t = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    _mm_storeu_ps(sum, _mm_add_ps(_mm256_castps256_ps128(t), _mm256_extractf128_ps(t, 1)));
+}
+HYP_INLINE void vd_hsum4(double *sum, vd a, vd b, vd c, vd d)
+{
+    sum[0] = vd_hsum(a), sum[1] = vd_hsum(b), sum[2] = vd_hsum(c), sum[3] = vd_hsum(d);
+}
+
 /* In place: lane j of vector i becomes lane i of vector j. */
 HYP_INLINE void vf_transpose(vf r[VF_LANES])
 {

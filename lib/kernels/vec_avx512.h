@@ -107,6 +107,19 @@ HYP_INLINE vf vf_from_vd(vd low, vd high)
 }
 HYP_INLINE void vec_fence(void) { _mm_sfence(); }
 
+/* The sums of four vectors. */
+HYP_INLINE __m256 avx512_halves(__m512 a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
+HYP_INLINE void vf_hsum4(float *sum, vf a, vf b, vf c, vf d)
+{
+    __m256 ab = _mm256_hadd_ps(avx512_halves(a), avx512_halves(b)), cd = _mm256_hadd_ps(avx512_halves(c), avx512_halves(d));
+    __m256 t = _mm256_hadd_ps(ab, cd);
+    _mm_storeu_ps(sum, _mm_add_ps(_mm256_castps256_ps128(t), _mm256_extractf128_ps(t, 1)));
+}
+HYP_INLINE void vd_hsum4(double *sum, vd a, vd b, vd c, vd d)
+{
+    sum[0] = vd_hsum(a), sum[1] = vd_hsum(b), sum[2] = vd_hsum(c), sum[3] = vd_hsum(d);
+}
+
 /* In place: lane j of vector i becomes lane i of vector j. */
 HYP_INLINE void vf_transpose(vf r[VF_LANES])
 {

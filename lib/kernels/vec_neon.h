@@ -140,6 +140,13 @@ HYP_INLINE vd vd_from_high(vf a) { return vcvt_f64_f32(vget_high_f32(a)); }
 HYP_INLINE vf vf_from_vd(vd low, vd high) { return vcombine_f32(vcvt_f32_f64(low), vcvt_f32_f64(high)); }
 HYP_INLINE void vec_fence(void) {}
 
+/* The sums of four vectors. */
+HYP_INLINE void vf_hsum4(float *sum, vf a, vf b, vf c, vf d) { vst1q_f32(sum, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d))); }
+HYP_INLINE void vd_hsum4(double *sum, vd a, vd b, vd c, vd d)
+{
+    sum[0] = vd_hsum(a), sum[1] = vd_hsum(b), sum[2] = vd_hsum(c), sum[3] = vd_hsum(d);
+}
+
 /* In place: lane j of vector i becomes lane i of vector j. */
 HYP_INLINE void vf_transpose(vf r[VF_LANES])
 {

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""The tensor kernels beside OpenBLAS and NumPy, and beside this machine's own ceilings, in one run.
+
+    kernels.py MODULE [-o CSV] [--openblas PATH] [--threads 1,2] [--samples N] [--mask M] [--filter TEXT]
+
+MODULE is the shared module built from kernels_bench.c. Samples of ours and of the peers alternate; the best and the
+median of each are kept. A row's ceiling is what the hardware reaches in the same run: multiply-adds, int8 dot products,
+or bytes read from an array of the row's size. Needs Debian's python3-numpy and libopenblas0-pthread; a peer that is
+missing is named, and its columns stay empty.
+"""
+import argparse
+import csv
+import ctypes
+import datetime
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+try:
+    import numpy
+except ImportError:
+    numpy = None
+
+FIELDS = ["date", "commit", "machine", "sets", "row", "threads", "unit", "ours_best", "ours_median", "peer",
+          "peer_best", "peer_median", "ratio_best", "ceiling", "of_ceiling", "samples"]
+
+
+def commit():
+    try:
+        return subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True,
+                              check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def machine():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            info = dict(line.split(":", 1) for line in f.read().split("\n\n")[0].splitlines() if ":" in line)
+        info = {key.strip(): value.strip() for key, value in info.items()}
+        return f"{info.get('model name')} family {info.get('cpu family')} model {info.get('model')}"
+    except OSError:
+        return platform.processor()
+
+
+class Bench:
+    def __init__(self, args):
+        self.lib = ctypes.CDLL(args.module)
+        self.lib.kb_sample.restype = ctypes.c_double
+        self.lib.kb_sample.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int] + [ctypes.c_size_t] * 3
+        self.lib.kb_amount.restype = ctypes.c_double
+        self.lib.kb_amount.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+        mask = self.lib.kb_open(args.openblas.encode(), args.mask)
+        self.openblas = mask != -1
+        if not self.openblas:
+            print("OpenBLAS could not be opened: its rows have no peer", file=sys.stderr)
+            mask = self.lib.kb_open(None, args.mask)
+        self.mask, self.args, self.rows = mask, args, []
+        self.arrays = {}
+        if numpy is None:
+            print("NumPy is not installed: its rows have no peer", file=sys.stderr)
+        else:
+            for name in ("kb_a", "kb_b", "kb_c"):
+                address = ctypes.POINTER(ctypes.c_float).in_dll(self.lib, name)
+                self.arrays[name[-1]] = numpy.ctypeslib.as_array(address, shape=(100_000_000,))
+        self.ceilings = {}
+
+    def ours(self, op, threads, sizes):
+        x, y, z = (list(sizes) + [0, 0, 0])[:3]
+        return lambda: self.lib.kb_sample(op.encode(), 0, threads, x, y, z)
+
+    def blas(self, op, threads, sizes):
+        return (lambda: self.lib.kb_sample(op.encode(), 1, threads, *sizes)) if self.openblas else None
+
+    @staticmethod
+    def timed(f):
+        def sample():
+            f()
+            n, start = 0, time.perf_counter_ns()
+            while True:
+                f()
+                n += 1
+                spent = time.perf_counter_ns() - start
+                if spent > 2_000_000:
+                    return spent / n
+        return sample
+
+    def samples(self, functions):
+        taken = [[] for _ in functions]
+        for _ in range(self.args.samples):
+            for f, t in zip(functions, taken):
+                t.append(f())
+        return taken
+
+    def ceiling(self, kind, threads):
+        """Amount per ns: 'fma', 'dot', or ('read', elements)."""
+        key = (kind, threads)
+        if key not in self.ceilings:
+            if isinstance(kind, tuple):
+                amount, f = kind[1] * 4.0, self.ours(kind[0], threads, [kind[1]])
+            else:
+                amount, f = self.lib.kb_amount(kind.encode(), 20000) * threads, self.ours(kind, threads, [20000])
+            self.ceilings[key] = amount / min(self.samples([f])[0])
+        return self.ceilings[key]
+
+    def row(self, name, threads, amount, unit, ours, peer_name=None, peer=None, ceiling=None):
+        if self.args.filter and self.args.filter not in name:
+            return
+        top = self.ceiling(ceiling, threads)
+        taken = self.samples([ours] + ([peer] if peer else []))
+        rate = [(amount / min(t), amount / statistics.median(t)) for t in taken]
+        row = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": machine(), "sets": self.mask,
+               "row": name, "threads": threads, "unit": unit, "ours_best": f"{rate[0][0]:.2f}",
+               "ours_median": f"{rate[0][1]:.2f}", "ceiling": f"{top:.2f}", "of_ceiling": f"{rate[0][0] / top:.3f}",
+               "samples": self.args.samples}
+        if peer:
+            row.update(peer=peer_name, peer_best=f"{rate[1][0]:.2f}", peer_median=f"{rate[1][1]:.2f}",
+                       ratio_best=f"{rate[0][0] / rate[1][0]:.3f}")
+        self.rows.append(row)
+        beside = f"{peer_name} {rate[1][0]:8.2f} ({rate[0][0] / rate[1][0]:5.2f}x)" if peer else ""
+        print(f"{name:34s} {threads}T {rate[0][0]:9.2f} {unit:8s} {100 * rate[0][0] / top:4.0f}% of {top:7.1f}  {beside}",
+              flush=True)
+
+
+def float_products(b, threads):
+    for n in (64, 256, 512, 1024, 2048):
+        b.row(f"sgemm {n}^3", threads, 2.0 * n ** 3, "GFLOP/s", b.ours("sgemm nn", threads, [n, n, n]), "OpenBLAS",
+              b.blas("sgemm nn", threads, [n, n, n]), "fma")
+    for m in (32, 128):
+        for form in ("nt", "nn"):
+            sizes = [m, 4096, 4096]
+            b.row(f"sgemm {m}x4096x4096 {form}", threads, 2.0 * m * 4096 ** 2, "GFLOP/s",
+                  b.ours(f"sgemm {form}", threads, sizes), "OpenBLAS", b.blas(f"sgemm {form}", threads, sizes), "fma")
+    b.row("sgemv 4096^2", threads, 4.0 * 4096 ** 2, "GB/s", b.ours("sgemv nt", threads, [1, 4096, 4096]), "OpenBLAS",
+          b.blas("sgemv nt", threads, [1, 4096, 4096]), ("read", 4096 ** 2))
+
+
+def ternary_products(b, threads):
+    for m, k in ((2560, 2560), (6912, 2560), (2560, 6912)):
+        for kind, elements in (("cold", 100_000_000), ("hot", m * k // 16)):
+            b.row(f"ternary gemv {kind} {m}x{k}", threads, m * k / 4, "GB/s", b.ours(f"ternary {kind}", threads, [m, k, 1]),
+                  ceiling=("read", elements))
+        b.row(f"ternary t2 gemv {m}x{k}", threads, m * k / 4, "GB/s", b.ours("ternary t2", threads, [m, k, 1]),
+              ceiling=("read", m * k // 16))
+        for batch in (32, 128):
+            b.row(f"ternary gemm b{batch} {m}x{k}", threads, 2.0 * m * k * batch, "GOP/s",
+                  b.ours("ternary hot", threads, [m, k, batch]), ceiling="dot")
+
+
+def streams(b, threads):
+    np = numpy
+    for n, side in ((1_000_000, 1000), (100_000_000, 10000)):
+        x = {key: array[:n] for key, array in b.arrays.items()}
+        grid = {key: array.reshape(n // side, side) for key, array in x.items()}
+        half = None if np is None else b.arrays["b"][:n].view(np.float16)[:n]
+        flat = [  # name, bytes an element, NumPy's way
+            ("add", 12, lambda: np.add(x["a"], x["b"], out=x["c"])),
+            ("mul", 12, lambda: np.multiply(x["a"], x["b"], out=x["c"])),
+            ("a*s+b", 8, lambda: np.add(np.multiply(x["a"], np.float32(1.5), out=x["c"]), np.float32(.5), out=x["c"])),
+            ("sum", 4, lambda: np.sum(x["a"])),
+            ("max", 4, lambda: np.max(x["a"])),
+            ("argmax", 4, lambda: np.argmax(x["a"])),
+            ("a[::2]", 4, lambda: np.copyto(x["c"][:n // 2], x["a"][::2])),
+            ("exp", 8, lambda: np.exp(x["a"], out=x["c"])),
+            ("tanh", 8, lambda: np.tanh(x["a"], out=x["c"])),
+            ("f32->f16", 6, lambda: np.copyto(x["c"].view(np.float16)[:n], x["a"])),
+            ("f16->f32", 6, lambda: np.copyto(x["c"], half)),
+            ("f32->bf16", 6, None),
+        ]
+        shaped = [
+            ("add row", 8, lambda: np.add(grid["a"], x["b"][:side], out=grid["c"])),
+            ("sum axis 0", 4, lambda: np.sum(grid["a"], axis=0)),
+            ("sum axis 1", 4, lambda: np.sum(grid["a"], axis=1)),
+            ("transpose", 8, lambda: np.copyto(grid["c"], grid["a"].T)),
+            ("softmax", 8, None),
+            ("rms_norm", 8, None),
+            ("absmax int8", 4, None),
+            ("absmean ternary", 4, None),
+        ]
+        tag = "1e6" if n == 1_000_000 else "1e8"
+        for name, size, peer in flat + shaped:
+            sizes = [n] if (name, size, peer) in flat else [n // side, side]
+            if name == "absmean ternary" and threads > 1:
+                continue
+            b.row(f"{name} {tag}", threads, float(size) * n, "GB/s", b.ours(name, threads, sizes), "NumPy 1T",
+                  b.timed(peer) if peer and np is not None else None, ("read", n))
+        b.row(f"memcpy {tag}", threads, 8.0 * n, "GB/s", b.ours("memcpy", threads, [n]), ceiling=("read", n))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("module")
+    parser.add_argument("-o", "--output")
+    parser.add_argument("--openblas", default="libopenblas.so.0")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--samples", type=int, default=11)
+    parser.add_argument("--mask", type=lambda t: int(t, 0), default=0xffffffff)
+    parser.add_argument("--filter")
+    args = parser.parse_args()
+    b = Bench(args)
+    for threads in (int(t) for t in args.threads.split(",")):
+        float_products(b, threads)
+        ternary_products(b, threads)
+        streams(b, threads)
+    if args.output:
+        with open(args.output, "w", newline="", encoding="utf-8") as f:
+            writer = csv.DictWriter(f, FIELDS)
+            writer.writeheader()
+            writer.writerows(b.rows)
+
+
+if __name__ == "__main__":
+    main()
