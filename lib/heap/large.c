@@ -125,9 +125,10 @@ static hypi_span *map_huge(hypi_engine *engine, size_t bytes, size_t alignment, 
 		return NULL;
 	}
 	/* The page behind the block traps an overflow; without it (too many mappings) the block still stands. */
+	int saved = errno;
 	if ((engine->large.backing.flags & HYP_BACKING_HOST) &&
 	    hypi_os_guard((void *)(base + bytes), hypi_os.page_bytes) != HYP_OK)
-		errno = 0;
+		errno = saved;
 	span->base = base;
 	span->mapped_bytes = mapped;
 	*ret_zeroed = (engine->large.backing.flags & HYP_BACKING_ZEROED) != 0;

@@ -219,5 +219,9 @@ size_t hyp_trim(void) {
 	hypi_heap *heap = hypi_heap_mine();
 	hypi_process_init();
 	if (heap != NULL) hypi_heap_trim(heap);
-	return hypi_large_pool_purge(&hypi_default_engine.large);
+	hypi_engine *engine = &hypi_default_engine;
+	hypi_lock_take(&engine->limbo_lock);
+	if (engine->limbo != NULL) hypi_heap_trim(engine->limbo);
+	hypi_unlock(&engine->limbo_lock);
+	return hypi_large_pool_purge(&engine->large);
 }
