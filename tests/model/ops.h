@@ -63,7 +63,8 @@ typedef struct ops_rules {
 	size_t check_every; /* operations between two runs of the checker; 0: at the end only */
 	bool may_fail;      /* requests may fail with ENOMEM, for the OS is made to */
 	bool plant;         /* the runner damages a block, to see itself go red */
-	bool leave;         /* blocks stay allocated at the end */
+	/* Called when all operations have run, before what is left is freed; NULL, or what is wrong. May be NULL. */
+	const char *(*before_end)(void);
 } ops_rules;
 
 /* Runs the stream, frees all, and checks that everything came back. NULL, or what went wrong. */

@@ -255,7 +255,8 @@ static bool run_all(size_t count) {
 static bool finish(size_t count) {
 	for (unsigned i = 1; i < OPS_THREADS; i++)
 		if (!hand_over(i, count, count, true)) return false;
-	if (model.rules->leave) return true;
+	const char *why = model.rules->before_end != NULL ? model.rules->before_end() : NULL;
+	if (why != NULL) return fail(why, count);
 	static const op release = {.kind = OP_FREE};
 	for (size_t i = 0; i < OPS_SLOTS; i++)
 		if (!give(&release, &model.slots[i], count)) return false;
