@@ -197,7 +197,7 @@ void hyp_free_sized(void *p, size_t bytes) {
 		const hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
 		bool fits = hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL
 		                ? bytes < HYPI_SMALL_LIMIT && bytes <= span->block_bytes
-		                : bytes <= span->block_bytes && bytes + hypi_os.page_bytes > span->block_bytes;
+		                : bytes <= span->block_bytes && (bytes == 0 ? 1 : bytes) + hypi_os.page_bytes > span->block_bytes;
 		if (!fits) hypi_fatal("size mismatch", p, span->block_bytes);
 	}
 #else
