@@ -10,6 +10,7 @@
 #include "tracking/live.h"
 #include "tracking/start.h"
 #include "tracking/timeline.h"
+#include "tracking/trace.h"
 #include "tracking/unwind.h"
 
 #include <hypool/tracking.h>
@@ -158,6 +159,7 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 	unsigned depth = hypi_unwind(stack, frames, HYPI_FRAMES);
 	on_look(hypi_os_now_coarse_ms());
 	hypi_pick pick = {.address = (uintptr_t)p, .asked = asked, .scale = (float)scale, .born_ms = hypi_profile_now_ms()};
+	hypi_trace_alloc((uintptr_t)p, asked, pick.born_ms);
 	hypi_lock_take(&P->lock);
 	if (P->pick_count >= P->pick_capacity / 4 * 3 && !grow() && P->pick_count >= P->pick_capacity / 8 * 7) {
 		P->lost_picks++;
@@ -173,6 +175,7 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 
 static void on_free(void *p, size_t usable) {
 	uint32_t now_ms = hypi_profile_now_ms();
+	hypi_trace_free((uintptr_t)p, now_ms);
 	hypi_lock_take(&P->lock);
 	hypi_pick *pick = hypi_profile_pick_of((uintptr_t)p);
 	if (pick != NULL) {
@@ -230,6 +233,7 @@ static void parent(void) { hypi_unlock(&P->lock); }
 static void child(void) {
 	hypi_lock_reset(&P->lock);
 	hypi_timeline_fork_child();
+	hypi_trace_fork_child();
 }
 
 hyp_status hyp_profile_start(uint64_t mean_bytes) {

@@ -182,7 +182,7 @@ static bool block_around(const search *s, uintptr_t address, large_block *ret_bl
 	if (span != NULL && hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
 		if (!hypi_span_holds(span, (void *)address)) return false;
 		uintptr_t base = span->base + (address - span->base) / span->block_bytes * span->block_bytes;
-		if (!hypi_block_unlinked((void *)base) && hypi_span_links(span, (const hypi_block *)base)) return false;
+		if (!hypi_block_unlinked((void *)base) && hypi_block_is_free((const hypi_block *)base)) return false;
 		*ret_block = (large_block){.base = base, .bytes = span->block_bytes, .span = span};
 		return true;
 	}

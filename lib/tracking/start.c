@@ -12,6 +12,7 @@
 #include "tracking/profile.h"
 #include "tracking/start.h"
 #include "tracking/timeline.h"
+#include "tracking/trace.h"
 
 #include <hypool/tracking.h>
 
@@ -138,6 +139,11 @@ __attribute__((constructor)) static void at_start(void) {
 		if (leaks && hypi_option_text(HYPI_OPTION_leak_suppressions)[0] != '\0')
 			read_suppressions(hypi_option_text(HYPI_OPTION_leak_suppressions));
 	}
+	const char *record = hypi_option_text(HYPI_OPTION_record);
+	if (record[0] != '\0' && status == HYP_OK) {
+		if (hypi_trace_start(record)) status = hyp_profile_start(1);
+		else complain("cannot write", record);
+	}
 	if (hypi_option_get(HYPI_OPTION_live) != 0 && !hypi_live_start())
 		complain("cannot make the page of live statistics in", "/dev/shm");
 	if (status != HYP_OK) complain("tracking is off:", hyp_status_message(status));
@@ -146,6 +152,7 @@ __attribute__((constructor)) static void at_start(void) {
 __attribute__((destructor)) static void at_end(void) {
 	if (atomic_exchange_explicit(&ended, true, memory_order_relaxed)) return;
 	hypi_live_stop();
+	if (!hypi_trace_flush()) complain("cannot write all of", hypi_option_text(HYPI_OPTION_record));
 	bool leaks = hypi_load_relaxed(&leaks_on), profile = hypi_option_get(HYPI_OPTION_profile) != 0;
 	if (!leaks && !profile && hypi_option_get(HYPI_OPTION_track) < HYP_TRACKING_STANDARD) return;
 	hypi_timeline_tick();

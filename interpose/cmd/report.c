@@ -1,0 +1,155 @@
+/* interpose/cmd/report.c: `hypool report` and `hypool diff`. */
+#include "interpose/cmd/cmd.h"
+#include "interpose/cmd/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef unsigned long long ull;
+
+int hypi_cmd_report(int argc, char **argv) {
+	const char *file = NULL, *html = NULL, *text;
+	bool json = false, folded = false;
+	unsigned top = 10;
+	for (int at = 0; at < argc;) {
+		if (hypi_cmd_flag(argv, &at, "--help")) {
+			puts("usage: hypool report [--top N] [--json | --folded | --html FILE] FILE");
+			return 0;
+		}
+		if (hypi_cmd_flag(argv, &at, "--json")) json = true;
+		else if (hypi_cmd_flag(argv, &at, "--folded")) folded = true;
+		else if (hypi_cmd_value(argc, argv, &at, "--html", &html)) continue;
+		else if (hypi_cmd_value(argc, argv, &at, "--top", &text)) top = (unsigned)strtoul(text, NULL, 10);
+		else if (argv[at][0] == '-' || file != NULL) return hypi_cmd_fail(2, "report: what is %s?", argv[at]);
+		else file = argv[at++];
+	}
+	if (file == NULL) return hypi_cmd_fail(2, "report: which file?");
+	model *m = model_load(file);
+	if (m == NULL) return 1;
+	int status = 0;
+	if (html != NULL) {
+		FILE *to = fopen(html, "we");
+		if (to != NULL) model_print_html(m, to);
+		if (to == NULL || ferror(to) || fclose(to) != 0) status = hypi_cmd_fail(1, "cannot write %s", html);
+	} else if (json) {
+		model_print_json(m, stdout);
+	} else if (folded) {
+		model_print_folded(m, stdout);
+	} else {
+		model_print(m, stdout, top);
+	}
+	model_free(m);
+	return status;
+}
+
+/* ---- diff ---- */
+
+typedef struct change {
+	const char *key;
+	const model *of;
+	const model_site *site; /* for its names */
+	int64_t live_bytes, live_count, bytes, count;
+} change;
+
+static int by_key(const void *a, const void *b) { return strcmp(((const change *)a)->key, ((const change *)b)->key); }
+
+static int by_size(const void *a, const void *b) {
+	const change *x = a, *y = b;
+	int64_t p = llabs(x->live_bytes), q = llabs(y->live_bytes);
+	if (p != q) return p < q ? 1 : -1;
+	p = llabs(x->bytes), q = llabs(y->bytes);
+	return p != q ? (p < q ? 1 : -1) : strcmp(x->key, y->key);
+}
+
+static size_t add(change *to, const model *m, int sign) {
+	for (size_t i = 0; i < m->site_count; i++) {
+		const model_site *site = &m->sites[i];
+		to[i] = (change){site->key,
+		                 m,
+		                 site,
+		                 sign * (int64_t)site->n[LIVE_BYTES],
+		                 sign * (int64_t)site->n[LIVE_COUNT],
+		                 sign * (int64_t)site->n[BYTES],
+		                 sign * (int64_t)site->n[COUNT]};
+	}
+	return m->site_count;
+}
+
+/* Sums up what has the same stack, by names: addresses differ from run to run. */
+static size_t merge(change *all, size_t count) {
+	size_t kept = 0;
+	qsort(all, count, sizeof *all, by_key);
+	for (size_t i = 0; i < count; i++) {
+		if (kept == 0 || strcmp(all[kept - 1].key, all[i].key) != 0) {
+			all[kept++] = all[i];
+			continue;
+		}
+		all[kept - 1].live_bytes += all[i].live_bytes;
+		all[kept - 1].live_count += all[i].live_count;
+		all[kept - 1].bytes += all[i].bytes;
+		all[kept - 1].count += all[i].count;
+	}
+	qsort(all, kept, sizeof *all, by_size);
+	return kept;
+}
+
+static void print_change(const change *c) {
+	char a[24], b[24];
+	printf("  %+14lld B live (%s)  %+14lld B in all (%s)  %s\n", (long long)c->live_bytes,
+	       hypi_cmd_bytes((double)c->live_bytes, a), (long long)c->bytes, hypi_cmd_bytes((double)c->bytes, b),
+	       model_place(c->of, c->site));
+}
+
+static void print_change_json(const change *c, bool first) {
+	printf("%s\n{\"live_bytes\":%lld,\"live_count\":%lld,\"bytes\":%lld,\"count\":%lld,\"stack\":[", first ? "" : ",",
+	       (long long)c->live_bytes, (long long)c->live_count, (long long)c->bytes, (long long)c->count);
+	for (uint32_t k = 0; k < c->site->depth; k++) {
+		fputs(k == 0 ? "" : ",", stdout);
+		hypi_cmd_json(stdout, c->of->frames[c->site->frames[k]].name);
+	}
+	printf("]}");
+}
+
+int hypi_cmd_diff(int argc, char **argv) {
+	const char *files[2] = {NULL, NULL}, *text;
+	bool json = false;
+	uint64_t top = 20, most = UINT64_MAX;
+	int given = 0;
+	for (int at = 0; at < argc;) {
+		if (hypi_cmd_flag(argv, &at, "--help")) {
+			puts("usage: hypool diff [--top N] [--json] [--max-growth BYTES] BEFORE AFTER\n"
+			     "Exit status 1 when more bytes live at the end of AFTER, by more than --max-growth.");
+			return 0;
+		}
+		if (hypi_cmd_flag(argv, &at, "--json")) json = true;
+		else if (hypi_cmd_value(argc, argv, &at, "--top", &text)) top = strtoul(text, NULL, 10);
+		else if (hypi_cmd_value(argc, argv, &at, "--max-growth", &text)) {
+			if (!hypi_cmd_size(text, &most)) return hypi_cmd_fail(2, "--max-growth %s: not a size", text);
+		} else if (argv[at][0] == '-' || given == 2) return hypi_cmd_fail(2, "diff: what is %s?", argv[at]);
+		else files[given++] = argv[at++];
+	}
+	if (given != 2) return hypi_cmd_fail(2, "diff: which two files?");
+	model *before = model_load(files[0]), *after = before != NULL ? model_load(files[1]) : NULL;
+	if (after == NULL) return model_free(before), 1;
+	change *all = calloc(before->site_count + after->site_count + 1, sizeof *all);
+	if (all == NULL) return hypi_cmd_fail(1, "out of memory");
+	size_t count = add(all, after, 1);
+	count += add(all + count, before, -1);
+	count = merge(all, count);
+	int64_t live = (int64_t)(model_stat(after, "current_bytes") - model_stat(before, "current_bytes"));
+	int64_t peak = (int64_t)(model_stat(after, "peak_resident_bytes") - model_stat(before, "peak_resident_bytes"));
+	char a[24], b[24];
+	if (json) printf("{\"live_bytes\":%lld,\"peak_resident_bytes\":%lld,\"sites\":[", (long long)live, (long long)peak);
+	else
+		printf("live at the end %+lld B (%s), peak resident %+lld B (%s)\n", (long long)live,
+		       hypi_cmd_bytes((double)live, a), (long long)peak, hypi_cmd_bytes((double)peak, b));
+	for (size_t i = 0; i < count && i < top && (all[i].live_bytes != 0 || all[i].bytes != 0); i++) {
+		if (json) print_change_json(&all[i], i == 0);
+		else print_change(&all[i]);
+	}
+	if (json) printf("]}\n");
+	free(all);
+	model_free(before);
+	model_free(after);
+	return live > 0 && (uint64_t)live > most ? 1 : 0;
+}
