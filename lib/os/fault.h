@@ -22,6 +22,7 @@ typedef enum hypi_fault_call {
 	HYPI_FAULT_NUMA,
 	HYPI_FAULT_MLOCK,
 	HYPI_FAULT_FILE,
+	HYPI_FAULT_BARRIER,
 	HYPI_FAULT_COUNT
 } hypi_fault_call;
 

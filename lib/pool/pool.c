@@ -9,10 +9,12 @@
  */
 #include "pool/pool.h"
 
+#include "base/fatal.h"
 #include "base/option.h"
 #include "core/meta.h"
 #include "heap/fast.h"
 #include "pool/config.h"
+#include "pool/handle.h"
 
 #include <hypool/hypool.h>
 
@@ -148,6 +150,8 @@ hyp_status hyp_pool_create(const hyp_pool_config *config, hyp_pool **ret_pool) {
 /* ---- destroy and reset ---- */
 
 static void empty(hyp_pool *pool, bool keep_arenas) {
+	hypi_handles_empty(pool);
+	hypi_slabs_empty(pool);
 	hypi_engine_empty(&pool->engine, keep_arenas);
 }
 
@@ -298,5 +302,7 @@ size_t hyp_pool_trim(hyp_pool *pool) {
 }
 
 const char *hyp_pool_check(hyp_pool *pool) {
-	return hypi_engine_check(&pool->engine);
+	const char *wrong = hypi_handles_check(pool);
+	if (wrong != NULL) return wrong;
+	return hypi_pool_is_host(pool) ? hypi_engine_check(&pool->engine) : hypi_slabs_check(pool);
 }

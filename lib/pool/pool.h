@@ -28,7 +28,6 @@ typedef struct hypi_pool_state {
 	/* Slabs of pools whose memory the processor cannot reach, by class (pool/slab.c); engine lock. */
 	struct hypi_slab *slabs[HYPI_CLASSES];
 	struct hypi_slab *full_slabs;
-	_Atomic uint32_t clock_ms; /* coarse, since the process started; moved by the calls of handle.h */
 	_Atomic uint64_t moves;    /* blocks moved behind their handles */
 } hypi_pool_state;
 
@@ -52,12 +51,6 @@ typedef struct hypi_pool_hooks {
 } hypi_pool_hooks;
 extern _Atomic(const hypi_pool_hooks *) hypi_pool_hooks_on;
 
-/* ---- handle.c ---- */
-
-/* Forgets every handle of the pool; the generations go on. No other thread is inside a call on the pool. */
-void hypi_handles_empty(hyp_pool *pool);
-const char *hypi_handles_check(hyp_pool *pool);
-
 /* ---- slab.c ---- */
 
 /* A block of device memory: a slab's, or a run of its own. */
@@ -70,6 +63,7 @@ typedef struct hypi_device_block {
 
 HYP_MUST_USE hyp_status hypi_device_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hypi_device_block *ret_block);
 void hypi_device_free(hyp_pool *pool, const hypi_device_block *block);
+size_t hypi_device_usable(const void *record, bool small);
 void hypi_slabs_empty(hyp_pool *pool);
 const char *hypi_slabs_check(hyp_pool *pool);
 

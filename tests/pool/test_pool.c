@@ -278,7 +278,7 @@ START_TEST(zeroing) {
 		memset(p, 0xff, bytes);
 		if (bytes & 1) hyp_pool_free(pool, p);
 		else hyp_free(p);
-		for (size_t i = 8; i < bytes; i++) HOLDS(p[i] == 0); /* the link alone stands there */
+		for (size_t i = 16; i < bytes; i++) HOLDS(p[i] == 0); /* the link alone stands there */
 		hyp_pool_free(pool, keep);
 	}
 	hyp_pool_destroy(pool);

@@ -1,0 +1,78 @@
+/*
+ * pool/handle.h: the record behind a handle, and what compaction does with it.
+ *
+ * A handle is generation << 32 | index. The index names a slot in the process's one table of slots, which is made of
+ * chunks; a chunk belongs to one pool and to one heap of it as long as the pool lives, and a slot to its heap. So a
+ * foreign handle is known by its chunk, and every slot has one thread that may take short cuts.
+ *
+ * Pins. A block is pinned while `local` + the state's count is not 0. `local` is the owner's: a plain load and store,
+ * may be negative (others unlock what the owner locked, and the other way round; only the sum means something). Others
+ * count in the state, by compare-and-swap. Whoever wants the block unpinned (free, move, resize) sets HELD in the
+ * state, makes every processor take a barrier (os/barrier.h), and then looks at `local`: the owner stores `local` and
+ * then loads the state, so either HELD is seen there or the pin is seen here.
+ *
+ * Generations only rise. A slot whose generation would wrap is never used again (64 bytes for each 2^32 blocks).
+ */
+#ifndef HYPI_POOL_HANDLE_H
+#define HYPI_POOL_HANDLE_H
+
+#include "pool/pool.h"
+
+#include <hypool/handle.h>
+
+typedef struct hypi_slot {
+	_Atomic uint64_t state;            /* generation << 32 | LIVE | HELD | others' locks + HYPI_SLOT_ZERO */
+	_Atomic(hypi_heap *) owner;        /* whose thread may use `local`; NULL: nobody's (no barriers here) */
+	_Atomic uintptr_t address;
+	_Atomic size_t bytes;              /* as asked for */
+	union {
+		void *record;                  /* device memory: see hypi_device_block */
+		struct hypi_slot *next;        /* free: in its heap's list */
+	};
+	_Atomic int32_t local;             /* locks by the owner less unlocks by it */
+	_Atomic uint32_t used_ms;
+	uint32_t made_ms;
+	uint32_t index;
+	uint16_t device;
+	uint8_t align_log2;
+	bool small;
+} hypi_slot;
+
+_Static_assert(sizeof(hypi_slot) == 64, "a slot is one cache line");
+
+#define HYPI_SLOT_LIVE (UINT64_C(1) << 31)
+#define HYPI_SLOT_HELD (UINT64_C(1) << 30)
+#define HYPI_SLOT_ZERO (UINT64_C(1) << 29) /* others' locks are counted from here: they may be negative */
+#define HYPI_SLOT_COUNT (HYPI_SLOT_HELD - 1)
+
+#define HYPI_CHUNK_LOG2 9
+#define HYPI_CHUNK_SLOTS (1u << HYPI_CHUNK_LOG2)
+#define HYPI_CHUNKS (1u << 17)
+
+typedef struct hypi_handle_chunk {
+	hypi_slot slots[HYPI_CHUNK_SLOTS];
+	_Atomic(hyp_pool *) pool;       /* NULL: nobody's now */
+	hypi_heap *heap;                /* of that pool */
+	_Atomic uint32_t carved;        /* slots below this are known; the heap's owner */
+	uint32_t id;
+	struct hypi_handle_chunk *next; /* of the pool, or of those that are nobody's */
+} hypi_handle_chunk;
+
+/* Moves a block that nobody has locked to another place of the pool, keeping its handle. HYP_ERR_BUSY, and as
+ * hyp_handle_realloc. For compaction, and for tests that move blocks while threads work. */
+HYP_MUST_USE hyp_status hypi_handle_move(hyp_pool *pool, hyp_handle handle);
+
+/* Calls `visit` for every live handle of the pool; handles that come or go meanwhile may be missed. */
+void hypi_handles_walk(hyp_pool *pool, void (*visit)(void *context, hyp_handle handle, const hypi_slot *slot),
+                       void *context);
+
+/* Forgets every handle of the pool; the generations go on. No other thread is inside a call on the pool. */
+void hypi_handles_empty(hyp_pool *pool);
+
+/* NULL, or what is wrong. Nobody uses the pool meanwhile. */
+const char *hypi_handles_check(hyp_pool *pool);
+
+/* Tests: the slot behind a handle. */
+hypi_slot *hypi_slot_of(hyp_handle handle);
+
+#endif
