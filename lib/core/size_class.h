@@ -1,11 +1,12 @@
 /*
  * core/size_class.h: the size classes of the small-block pool.
  *
- * The classes are 16, 32, ... 128 bytes, and then eight to each doubling up to 1 MiB: 144, 160, ... 256, 288, ...
- * A request above 128 bytes wastes less than 1/9 of its block (11.1 %); below, less than one 16-byte quantum, which
- * alignment asks for anyway. (jemalloc, Evans 2006, spaces its classes in four; eight halves the waste.)
+ * The classes are the multiples of 16 up to 512 bytes, and then eight to each doubling up to 1 MiB: 576, 640, ... 1024,
+ * 1152, ... So a request up to 512 bytes finds its class by a shift, and one above 128 bytes wastes less than 1/9 of
+ * its block (11.1 %); below, less than one 16-byte quantum, which alignment asks for anyway. (jemalloc, Evans 2006,
+ * spaces its classes in four; eight halves the waste.)
  *
- * Class c < 8 is 16 (c + 1). Class 8 + 8 k + j is 2^(7 + k) + (j + 1) 2^(4 + k), j = 0 to 7.
+ * Class c < 32 is 16 (c + 1). Class 32 + 8 k + j is 2^(9 + k) + (j + 1) 2^(6 + k), j = 0 to 7.
  */
 #ifndef HYPI_CORE_SIZE_CLASS_H
 #define HYPI_CORE_SIZE_CLASS_H
@@ -13,20 +14,21 @@
 #include "base/bits.h"
 #include "core/slice.h"
 
-#define HYPI_CLASSES 112u
+#define HYPI_CLASSES 120u
+#define HYPI_EVEN_LIMIT ((size_t)512)      /* up to here classes are 16 bytes apart */
 #define HYPI_SMALL_LIMIT ((size_t)1 << 20) /* requests below this have a size class */
 
 HYP_INLINE unsigned hypi_class_of(size_t bytes) {
-	if (bytes <= 128) return bytes == 0 ? 0 : (unsigned)((bytes - 1) >> 4);
+	if (bytes <= HYPI_EVEN_LIMIT) return bytes == 0 ? 0 : (unsigned)((bytes - 1) >> 4);
 	size_t last = bytes - 1;
 	unsigned log2 = hypi_log2_floor(last);
-	return 8 + ((log2 - 7) << 3) + (unsigned)((last >> (log2 - 3)) & 7);
+	return 32 + ((log2 - 9) << 3) + (unsigned)((last >> (log2 - 3)) & 7);
 }
 
 HYP_INLINE size_t hypi_class_bytes(unsigned c) {
-	if (c < 8) return (size_t)16 * (c + 1);
-	unsigned k = (c - 8) >> 3, j = (c - 8) & 7;
-	return ((size_t)8 + j + 1) << (4 + k);
+	if (c < 32) return (size_t)16 * (c + 1);
+	unsigned k = (c - 32) >> 3, j = (c - 32) & 7;
+	return ((size_t)8 + j + 1) << (6 + k);
 }
 
 /* Slices of a span of this class. Small blocks: the power of two that holds at least 16 blocks (8 of the larger)

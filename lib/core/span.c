@@ -1,6 +1,7 @@
 /* core/span.c: see core/span.h. */
 #include "core/span.h"
 
+#include "base/fatal.h"
 #include "core/meta.h"
 
 #include <string.h>
@@ -16,7 +17,6 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 		return NULL;
 	}
 	span->base = hypi_run_address(&run);
-	span->free = hypi_no_block(span->base);
 	span->block_bytes = hypi_class_bytes(c);
 	span->inverse = UINT64_MAX / span->block_bytes + 1;
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_SMALL);
@@ -39,29 +39,44 @@ void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span) {
 	hypi_meta_free(span, sizeof *span);
 }
 
-bool hypi_span_carve(hypi_span *span) {
+uint32_t hypi_span_carve(hypi_span *span, hypi_block **ret_first) {
 	size_t size = span->block_bytes, at = hypi_load_relaxed(&span->carved_bytes);
 	size_t total = (size_t)hypi_span_capacity(span) * size;
-	if (at >= total) return false;
+	if (at >= total) return 0;
 	size_t page_end = hypi_round_up(span->base + at + 1, hypi_os.page_bytes) - span->base;
 	size_t count = page_end > at + size ? (page_end - at) / size : 1;
 	if (count > (total - at) / size) count = (total - at) / size;
 	/* Lowest address first, so that fresh pages are touched in order. */
 	uintptr_t block = span->base + at;
-	for (size_t i = 1; i < count; i++, block += size)
-		((hypi_block *)block)->link = hypi_link_make((hypi_block *)(block + size));
-	((hypi_block *)block)->link = hypi_link_make(hypi_no_block(span->base));
-	span->free = (hypi_block *)(span->base + at);
+	*ret_first = (hypi_block *)block;
+	for (size_t i = 1; i < count; i++, block += size) hypi_link_set((hypi_block *)block, (hypi_block *)(block + size));
+	hypi_link_set((hypi_block *)block, NULL);
+	span->out += (uint32_t)count;
 	hypi_store_relaxed(&span->carved_bytes, at + count * size);
-	return true;
+	return (uint32_t)count;
 }
+
+/* ---- links ---- */
+
+hypi_block *hypi_link_follow(const hypi_block *block) {
+	if (HYP_UNLIKELY(!hypi_link_fits(block))) hypi_fatal("free list corrupted", block, 0);
+	return hypi_link_get(block);
+}
+
+bool hypi_block_is_free(const hypi_block *block) {
+	if (!hypi_link_fits(block)) return false;
+	const hypi_block *next = hypi_link_get(block);
+	const hypi_span *span = next == NULL ? NULL : hypi_span_at(next);
+	return next == NULL || (span != NULL && hypi_span_holds(span, next));
+}
+
+/* ---- other threads ---- */
 
 bool hypi_span_push_remote(hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t count) {
 	uint64_t before = hypi_load_relaxed(&span->remote), after;
 	do {
 		uint32_t have = hypi_chain_count(before);
-		hypi_block *next = have == 0 ? hypi_no_block(span->base) : (hypi_block *)(span->base + (uint32_t)before);
-		tail->link = hypi_link_make(next);
+		hypi_link_set(tail, have == 0 ? NULL : (hypi_block *)(span->base + (uint32_t)before));
 		after = HYPI_PENDING | ((uint64_t)(have + count) << 32) | (uint32_t)((uintptr_t)head - span->base);
 		/* release: pairs with the acquire in hypi_span_collect */
 	} while (!hypi_cas_weak_release(&span->remote, &before, after));
@@ -74,52 +89,45 @@ uint32_t hypi_span_collect(hypi_span *span) {
 	uint64_t chain = atomic_fetch_and_explicit(&span->remote, HYPI_PENDING, memory_order_acquire);
 	uint32_t count = hypi_chain_count(chain);
 	span->free = (hypi_block *)(span->base + (uint32_t)chain);
-	hypi_span_add_frees(span, count);
+	span->last = NULL;
+	span->listed = count;
+	span->out -= count;
 	return count;
 }
 
-static bool chain_holds(const hypi_span *span, const hypi_block *at, const hypi_block *block) {
-	for (uint32_t steps = hypi_span_capacity(span); steps > 0 && hypi_span_holds(span, at); steps--) {
-		if (at == block) return true;
-		at = hypi_link_read(at);
-	}
-	return false;
-}
-
-bool hypi_span_is_free(const hypi_span *span, const hypi_block *block) {
-	if (chain_holds(span, span->free, block)) return true;
-	uint64_t chain = hypi_load_acquire(&((hypi_span *)(uintptr_t)span)->remote);
-	return hypi_chain_count(chain) != 0 && chain_holds(span, (hypi_block *)(span->base + (uint32_t)chain), block);
-}
+/* ---- the checker ---- */
 
 static const char *check_chain(const hypi_span *span, const hypi_block *at, uint64_t *seen, uint32_t *count) {
-	while (at != hypi_no_block(span->base)) {
+	for (; at != NULL; at = hypi_link_get(at)) {
 		uint64_t offset = (uintptr_t)at - span->base;
 		if (!hypi_span_holds(span, at)) return "a link leaves its span";
 		if (!hypi_span_divides(span, offset)) return "a link points inside a block";
+		if (!hypi_link_fits(at)) return "a link was written over";
 		uint64_t index = offset / span->block_bytes;
 		if (seen[index >> 6] >> (index & 63) & 1) return "a block is free twice";
 		seen[index >> 6] |= UINT64_C(1) << (index & 63);
 		(*count)++;
-		at = hypi_link_read(at);
 	}
 	return NULL;
 }
 
 const char *hypi_span_check(const hypi_span *span) {
-	uint64_t seen[(HYPI_SLICE_BYTES * 16 / 16) / 64] = {0};
+	uint64_t seen[HYPI_SLICE_BYTES / 64] = {0};
 	uint32_t capacity = hypi_span_capacity(span);
 	uint64_t carved = hypi_load_relaxed(&span->carved_bytes);
 	if (capacity > sizeof seen * 8) return "a span has too many blocks";
 	if (carved % span->block_bytes != 0 || carved / span->block_bytes > capacity) return "carved_bytes is wrong";
 	if (hypi_span_at((void *)span->base) != span) return "the page map does not know a span";
-	uint32_t listed = 0, remote = 0;
+	uint32_t listed = 0, waiting = 0;
 	const char *wrong = check_chain(span, span->free, seen, &listed);
 	if (wrong != NULL) return wrong;
-	uint64_t chain = hypi_load_acquire(&((hypi_span *)(uintptr_t)span)->remote);
-	if (hypi_chain_count(chain) != 0) wrong = check_chain(span, (hypi_block *)(span->base + (uint32_t)chain), seen, &remote);
+	uint64_t chain = hypi_load_acquire(&((hypi_span *)(uintptr_t)span)->remote); /* pairs with hypi_span_push_remote */
+	uint32_t count = hypi_chain_count(chain);
+	if (count != 0) wrong = check_chain(span, (hypi_block *)(span->base + (uint32_t)chain), seen, &waiting);
 	if (wrong != NULL) return wrong;
-	if (remote != hypi_chain_count(chain)) return "the remote chain is not as long as it says";
-	if (listed + hypi_span_live(span) != carved / span->block_bytes) return "free, remote and live blocks do not add up";
+	if (waiting != count) return "the remote chain is not as long as it says";
+	if (listed != span->listed) return "the list is not as long as it says";
+	if (span->listed + span->out != carved / span->block_bytes) return "listed and out do not add up";
+	if (count > span->out) return "more blocks came back than were out";
 	return NULL;
 }

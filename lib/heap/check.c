@@ -1,10 +1,10 @@
 /*
  * heap/check.c: the consistency checker of an engine, which tests run after every step.
  *
- * It counts everything twice, from both ends: the heaps tell which spans are current, listed, pending or kept in a
+ * It counts everything twice, from both ends: the heaps tell which spans are carved, listed, pending or kept in a
  * cache; the arenas' slices tell, through the page map, which spans there are. Every used slice belongs to exactly one
  * run, every run to one span, every span to a heap of the engine; the two counts agree with each other and with the
- * pool's. A span that is in no list must then be a full one.
+ * pool's.
  *
  * No thread uses the engine meanwhile. Takes the engine's lock and, inside it, the large-block pool's.
  */
@@ -12,7 +12,8 @@
 
 /* What one of the two ends has seen. */
 typedef struct tally {
-	size_t current, listed, pending, cached; /* spans */
+	size_t carving, listed, pending, cached; /* spans */
+	size_t spans;                            /* small ones */
 	size_t slices, small_slices;             /* in runs of spans; the heaps do not know */
 	uint64_t large_bytes;                    /* usable, of live large blocks in arenas */
 } tally;
@@ -21,13 +22,15 @@ typedef struct tally {
 
 static const char *check_bins(const hypi_heap *heap, tally *seen) {
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		seen->current += heap->current[c] != hypi_heap_none.current[0];
+		const hypi_span *carving = heap->bins[c].carving;
+		if (carving != NULL && (hypi_span_at((void *)carving->base) != carving || carving->class_index != c ||
+		                        hypi_load_relaxed(&carving->owner) != heap))
+			return "a carving span is gone, or another heap's";
+		seen->carving += carving != NULL;
+		seen->spans += hypi_load_relaxed(&heap->bins[c].spans);
 		for (const hypi_span *span = heap->bins[c].first; span != NULL; span = span->next) {
 			if (hypi_span_at((void *)span->base) != span) return "a listed span is gone";
 			if (hypi_load_relaxed(&span->owner) != heap) return "a listed span is another heap's";
-			if (!hypi_span_holds(span, span->free) && hypi_chain_count(hypi_load_relaxed(&span->remote)) == 0 &&
-			    hypi_load_relaxed(&span->carved_bytes) == hypi_span_capacity(span) * span->block_bytes)
-				return "a listed span has no free block";
 			seen->listed++;
 		}
 	}
@@ -63,9 +66,9 @@ static const char *check_outbox(const hypi_heap *heap) {
 		const hypi_outbox_entry *entry = &heap->outbox[i];
 		if (entry->span == NULL) continue;
 		if (hypi_load_relaxed(&entry->span->kind) != HYPI_SPAN_SMALL) return "an outbox holds blocks of no span";
-		if (entry->count > hypi_span_live(entry->span)) return "an outbox holds more blocks than were out";
+		if (entry->count > entry->span->out) return "an outbox holds more blocks than were out";
 		const hypi_block *block = entry->head;
-		for (uint32_t n = entry->count; n > 0; n--, block = hypi_link_read(block)) {
+		for (uint32_t n = entry->count; n > 0; n--, block = hypi_link_get(block)) {
 			if (!hypi_span_holds(entry->span, block)) return "a chain in an outbox leaves its span";
 			if (n == 1 && block != entry->tail) return "a chain in an outbox is longer than it says";
 		}
@@ -87,10 +90,9 @@ static const char *check_small(const hypi_engine *engine, const hypi_span *span,
 	seen->pending += (hypi_load_relaxed(&span->remote) & HYPI_PENDING) != 0;
 	seen->listed += span->place == HYPI_LISTED;
 	seen->small_slices += span->slices;
-	if (span->place == HYPI_CURRENT) {
-		if (owner->current[span->class_index] != span) return "a span thinks that it is its heap's current one";
-		seen->current++;
-	}
+	seen->carving += owner->bins[span->class_index].carving == span;
+	seen->spans++;
+	if ((span->place == HYPI_LISTED) != (span->listed > 0)) return "a span with free blocks is not listed, or one without is";
 	return hypi_span_check(span);
 }
 
@@ -148,7 +150,8 @@ static const char *check_huges(const hypi_engine *engine) {
 }
 
 static const char *compare(const hypi_engine *engine, const tally *heaps, const tally *arenas) {
-	if (heaps->current != arenas->current) return "a heap's current span is gone";
+	if (heaps->carving != arenas->carving) return "a heap's carving span is gone";
+	if (heaps->spans != arenas->spans) return "heaps count other spans than there are";
 	if (heaps->listed != arenas->listed) return "a span is listed and in no list, or the other way round";
 	if (heaps->pending != arenas->pending) return "a pending span is on no stack";
 	if (heaps->cached != arenas->cached) return "a kept large block is in no cache";

@@ -1,9 +1,13 @@
 /*
- * heap/heap.c: the slow path of small blocks: which span a heap uses next, and when spans come and go.
+ * heap/heap.c: the slow path of small blocks: where a list's blocks come from and go to.
  *
- * A full span is in no list. It is listed again when a sixteenth of it is free, at the front: it is then the fullest
- * known, and using the fullest first lets the others run empty. An empty span goes back at once, unless it is the
- * current one, which stays until the heap's clock finds it idle.
+ * A list that is empty takes, in this order: the free blocks of a listed span, which is memory in use already; what
+ * other threads freed; fresh blocks of the carving span, a page at a time; a new span. A list that is too long returns
+ * its newest blocks to their spans, a batch an event, so that freeing very many costs each one visit of its span. A
+ * span that gets its first block back is listed first: it is the fullest known, and using the fullest first lets the
+ * others run empty. An empty span goes back at once, unless it is being carved and its heap has a thread.
+ *
+ * What lies unused while the heap looks after itself twice goes back.
  */
 #include "heap/heap.h"
 
@@ -13,15 +17,23 @@
 #include <errno.h>
 #include <string.h>
 
-static void set_current(hypi_heap *heap, unsigned c, hypi_span *span) {
-	heap->current[c] = span;
-	if (heap->sampler != NULL) hypi_sample_changed(heap, c);
-	if (hypi_class_bytes(c) > HYPI_DIRECT_LIMIT) return;
-	size_t first = c == 0 ? 0 : hypi_class_bytes(c - 1) / 16 + 1, last = hypi_class_bytes(c) / 16;
-	for (size_t i = first; i <= last; i++) heap->direct[i] = span;
+enum { RETURN_BATCH = 16, REFILL_LEAST = 8, LOOK_EVENTS = 8 };
+
+/* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
+static uint32_t limit_of(unsigned c) {
+	size_t bytes = hypi_class_bytes(c);
+	if (bytes <= 64) return 1024;
+	if (bytes <= 1024) return (uint32_t)(65536 / bytes);
+	return bytes <= 65536 ? (uint32_t)(131072 / bytes) : 1;
 }
 
-static hypi_span *no_span(void) { return hypi_heap_none.current[0]; }
+/* Frees until the next event at least: a list may be over its limit by so many for a moment. */
+static uint32_t slack_of(unsigned c) {
+	size_t bytes = hypi_class_bytes(c);
+	return bytes <= 65536 ? 16 : bytes <= 262144 ? 4 : 2;
+}
+
+/* ---- a bin's spans ---- */
 
 static void list_first(hypi_heap *heap, hypi_span *span) {
 	hypi_bin *bin = &heap->bins[span->class_index];
@@ -35,6 +47,8 @@ static void list_first(hypi_heap *heap, hypi_span *span) {
 
 static void unlist(hypi_heap *heap, hypi_span *span) {
 	hypi_bin *bin = &heap->bins[span->class_index];
+	if (span->place != HYPI_LISTED) return;
+	span->place = HYPI_UNLISTED;
 	if (span->prev != NULL) span->prev->next = span->next;
 	else bin->first = span->next;
 	if (span->next != NULL) span->next->prev = span->prev;
@@ -42,140 +56,173 @@ static void unlist(hypi_heap *heap, hypi_span *span) {
 	span->next = span->prev = NULL;
 }
 
-/* Moves a span's counts to the heap's, so that the 32-bit ones never wrap unseen and totals survive the span. */
-static void retire_counts(hypi_heap *heap, hypi_span *span) {
-	uint32_t frees = hypi_span_frees(span), allocs = hypi_load_relaxed(&span->allocs);
-	hypi_class_count *count = &heap->counts[span->class_index];
-	hypi_count_add(&count->allocs, frees);
-	hypi_count_add(&count->frees, frees);
-	hypi_store_relaxed(&span->allocs, allocs - frees);
-	hypi_store_relaxed(&span->due, hypi_load_relaxed(&span->left));
-}
-
 /* An empty span goes back; one that is still on the pending stack when the drain comes to it. */
 static void give_back(hypi_heap *heap, hypi_span *span) {
-	span->place = HYPI_FULL;
-	hypi_span_set_left(span, 0); /* nothing is out */
+	hypi_bin *bin = &heap->bins[span->class_index];
+	unlist(heap, span);
+	if (bin->carving == span) bin->carving = NULL;
 	if (hypi_load_acquire(&span->remote) & HYPI_PENDING) return; /* pairs with hypi_span_push_remote */
-	retire_counts(heap, span);
+	hypi_store_relaxed(&bin->spans, hypi_load_relaxed(&bin->spans) - 1);
 	hypi_span_destroy(&heap->engine->large, span);
 }
 
-/* Free blocks that a full span is worth listing for. */
-static uint32_t few(const hypi_span *span) {
-	uint32_t blocks = hypi_span_capacity(span) / 16;
-	return blocks == 0 ? 1 : blocks;
+/* Returns a block that is off the list to its span. */
+static void put_back(hypi_heap *heap, hypi_block *block) {
+	hypi_span *span = hypi_span_at(block);
+	hypi_span_put(span, block);
+	if (span->out == 0 && heap->bins[span->class_index].carving != span) give_back(heap, span);
+	else if (span->place != HYPI_LISTED) list_first(heap, span);
 }
 
-/* The current span of a class has no block left: it is full from now on. */
-static void leave_current(hypi_heap *heap, unsigned c) {
-	hypi_span *span = heap->current[c];
-	if (span == no_span()) return;
-	set_current(heap, c, no_span());
-	span->place = HYPI_FULL;
-	hypi_span_set_left(span, few(span));
-	if (hypi_span_live(span) == 0) give_back(heap, span); /* all of it was freed by others and collected */
-}
-
-static void make_current(hypi_heap *heap, hypi_span *span) {
-	span->place = HYPI_CURRENT;
-	hypi_span_set_left(span, HYPI_TICK);
+static hypi_span *new_span(hypi_heap *heap, unsigned c) {
+	hypi_span *span = hypi_span_create(&heap->engine->large, c, heap);
+	if (span == NULL) return NULL;
+	hypi_bin *bin = &heap->bins[c];
+	hypi_store_relaxed(&bin->spans, hypi_load_relaxed(&bin->spans) + 1);
 	if (hypi_window_of(span->base) != heap->window) {
 		heap->window = hypi_window_of(span->base);
 		heap->leaf = hypi_load_relaxed(&hypi_root[heap->window]);
 	}
-	set_current(heap, span->class_index, span);
+	return bin->carving = span;
 }
 
-/* Whether the free list has a block. Its head is one, or the end; anything else was written over. */
-static bool has_block(const hypi_span *span) {
-	if (hypi_span_holds(span, span->free)) return true;
-	if (span->free != hypi_no_block(span->base)) hypi_fail_link(span, span->free);
-	return false;
+/* ---- the list ---- */
+
+/* Sets the 32-bit counters back before they wrap; what they counted is kept in 64 bits. */
+static void fold_counts(hypi_heap *heap, unsigned c) {
+	hypi_bin *bin = &heap->bins[c];
+	uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs), frees = hypi_list_frees(heap, c);
+	hypi_count_add(&bin->past_allocs, allocs);
+	hypi_count_add(&bin->past_frees, frees);
+	bin->stock += frees - allocs;
+	hypi_store_relaxed(&heap->lists[c].allocs, 0);
+	hypi_store_relaxed(&bin->due, hypi_load_relaxed(&heap->lists[c].left));
+	if (heap->sampler != NULL) hypi_sample_rebase(heap, c);
 }
 
-/* Makes what other threads freed the span's free list, which is empty. */
-static bool collect(hypi_heap *heap, hypi_span *span) {
-	uint32_t count = hypi_span_collect(span);
-	if (count > 0) hypi_count_add(&heap->counts[span->class_index].collected, count);
-	return count > 0;
+/* The sampler, when there is one, has settled. */
+void hypi_list_arm(hypi_heap *heap, unsigned c) {
+	hypi_bin *bin = &heap->bins[c];
+	if (HYP_UNLIKELY(hypi_load_relaxed(&heap->lists[c].allocs) > UINT32_C(1) << 30)) fold_counts(heap, c);
+	uint32_t length = hypi_list_length(heap, c), frees = hypi_list_frees(heap, c);
+	uint32_t left = bin->limit > length ? bin->limit - length : 0;
+	if (left < bin->slack) left = bin->slack;
+	if (left > HYPI_TICK) left = HYPI_TICK;
+	if (HYP_UNLIKELY(heap->sampler != NULL)) left = hypi_sample_cap(heap, c, left);
+	hypi_store_relaxed(&heap->lists[c].left, left);
+	hypi_store_relaxed(&bin->due, frees + left);
 }
 
-/* All that is out has been freed by others: the links of the chain need not even be read. */
-static void collect_all(hypi_heap *heap, hypi_span *span) {
-	uint32_t count = hypi_span_live(span);
-	/* acquire: pairs with hypi_span_push_remote. Nobody else can push now. */
-	atomic_fetch_and_explicit(&span->remote, HYPI_PENDING, memory_order_acquire);
-	hypi_span_add_frees(span, count);
-	hypi_count_add(&heap->counts[span->class_index].collected, count);
+/* Puts a chain of `count` blocks, `first` to `last`, before the list. */
+static void prepend(hypi_heap *heap, unsigned c, hypi_block *first, hypi_block *last, uint32_t count) {
+	hypi_list *list = &heap->lists[c];
+	if (list->head != NULL) hypi_link_set(last, list->head);
+	list->head = first;
+	heap->bins[c].stock += count;
 }
 
-/* Refills the empty free list of a span; *ret_fresh: with blocks that nobody has had before. */
-static bool refill(hypi_heap *heap, hypi_span *span, bool *ret_fresh) {
-	if (has_block(span) || (heap->sampler != NULL && hypi_sample_rest(heap, span)) || collect(heap, span)) return true;
-	return *ret_fresh = hypi_span_carve(span);
-}
-
-/* A span of class `c` with a free block, made current; NULL: no memory. */
-static hypi_span *next_span(hypi_heap *heap, unsigned c, bool *ret_fresh) {
-	hypi_span *span = heap->current[c];
-	if (span != no_span()) {
-		if (refill(heap, span, ret_fresh)) return span;
-		leave_current(heap, c);
-	}
-	hypi_heap_drain(heap);
-	hypi_heap_look(heap);
-	span = heap->bins[c].first;
-	if (span != NULL) {
-		unlist(heap, span);
-	} else {
-		span = hypi_span_create(&heap->engine->large, c, heap);
-		if (span == NULL) return NULL;
-	}
-	make_current(heap, span);
-	return refill(heap, span, ret_fresh) ? span : NULL;
-}
-
-void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
-	heap->busy = true;
-	bool fresh = false;
-	hypi_span *span = next_span(heap, c, &fresh);
-	void *block = span != NULL ? hypi_span_pop(span) : NULL;
-	if (heap->sampler != NULL) hypi_sample_passed(heap, c);
-	/* The first block off a fresh carving holds nothing but its link, which the pop has cleared. */
-	*ret_zeroed = fresh && span->zeroed;
-	heap->busy = false;
+static hypi_block *last_of(hypi_block *block) {
+	for (hypi_block *next; (next = hypi_link_follow(block)) != NULL;) block = next;
 	return block;
 }
 
-/* A span that is not current: listed, to tell its event when its last block that no other thread has freed is back; or,
- * when there is none, given back. Another thread's free brings it here again by the pending stack. */
-static void rest(hypi_heap *heap, hypi_span *span) {
-	uint32_t live = hypi_span_live(span), waiting = hypi_chain_count(hypi_load_relaxed(&span->remote));
-	if (waiting == live) {
-		if (span->place == HYPI_LISTED) unlist(heap, span);
-		collect_all(heap, span);
-		give_back(heap, span);
-		return;
+/* Takes the blocks of listed spans: of one, or of some that have few. Returns how many. */
+static uint32_t take_listed(hypi_heap *heap, unsigned c) {
+	uint32_t got = 0;
+	hypi_span *span;
+	while (got < REFILL_LEAST && (span = heap->bins[c].first) != NULL) {
+		uint32_t count = span->listed;
+		if (got > 0 && span->last == NULL && count > REFILL_LEAST) break; /* finding its end would cost more */
+		hypi_block *first = hypi_span_take(span);
+		prepend(heap, c, first, got == 0 ? NULL : span->last != NULL ? span->last : last_of(first), count);
+		got += count;
+		unlist(heap, span);
 	}
-	if (span->place != HYPI_LISTED) list_first(heap, span);
-	hypi_span_set_left(span, live - waiting);
+	return got;
 }
 
-void hypi_heap_event(hypi_span *span) {
-	hypi_heap *heap = hypi_load_relaxed(&span->owner);
-	bool was_busy = heap->busy;
-	heap->busy = true;
-	if (span->place == HYPI_CURRENT) {
-		if (hypi_sample_concerns(heap)) hypi_sample_event(heap, span->class_index);
-		if (hypi_span_frees(span) > UINT32_C(1) << 30) retire_counts(heap, span);
-		hypi_span_set_left(span, HYPI_TICK);
-		if (heap->sampler != NULL) hypi_sample_arm(heap, span->class_index);
-		hypi_heap_look(heap);
-	} else {
-		rest(heap, span);
+/* Fills an empty list; *ret_fresh: with blocks that nobody has had before, of memory that reads as zero. False: no
+ * memory. */
+static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
+	hypi_bin *bin = &heap->bins[c];
+	if (HYP_UNLIKELY(bin->limit == 0)) {
+		bin->limit = limit_of(c);
+		bin->slack = slack_of(c);
 	}
+	hypi_heap_drain(heap);
+	if (take_listed(heap, c) > 0) return true;
+	hypi_span *span = bin->carving;
+	hypi_block *first;
+	uint32_t count = 0;
+	if (span != NULL) count = hypi_span_carve(span, &first);
+	if (count == 0) {
+		span = new_span(heap, c);
+		if (span == NULL) return false;
+		count = hypi_span_carve(span, &first);
+	}
+	prepend(heap, c, first, NULL, count);
+	*ret_fresh = span->zeroed;
+	return true;
+}
+
+void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
+	if (++heap->ticks >= LOOK_EVENTS) hypi_heap_look(heap);
+	bool was_busy = heap->busy, fresh = false;
+	heap->busy = true;
+	hypi_list *list = &heap->lists[c];
+	hypi_block *block = NULL;
+	if (list->head != NULL || (heap->sampler != NULL && hypi_sample_rest(heap, c)) || refill(heap, c, &fresh)) {
+		hypi_link_follow(list->head); /* ends the process when the list was written over */
+		block = hypi_list_pop(list);
+	}
+	if (heap->sampler != NULL) hypi_sample_settle(heap, c);
+	hypi_list_arm(heap, c);
+	/* The first block off a fresh carving holds nothing but its two words. */
+	if (fresh && block != NULL) block->twin = 0;
+	*ret_zeroed = fresh;
 	heap->busy = was_busy;
+	return block;
+}
+
+/* Returns the newest `count` blocks of a list to their spans. */
+static void give_blocks(hypi_heap *heap, unsigned c, uint32_t count) {
+	hypi_list *list = &heap->lists[c];
+	for (; count > 0 && list->head != NULL; count--) {
+		hypi_block *block = list->head;
+		list->head = hypi_link_follow(block);
+		heap->bins[c].stock--;
+		put_back(heap, block);
+	}
+}
+
+void hypi_heap_event(hypi_heap *heap, unsigned c) {
+	if (HYP_UNLIKELY(hypi_sample_concerns(heap))) hypi_sample_event(heap, c);
+	uint32_t limit = heap->bins[c].limit, length = hypi_list_length(heap, c);
+	if (length > limit) {
+		bool was_busy = heap->busy;
+		heap->busy = true;
+		uint32_t batch = length - limit;
+		give_blocks(heap, c, batch < RETURN_BATCH ? batch : RETURN_BATCH);
+		heap->busy = was_busy;
+	}
+	hypi_list_arm(heap, c);
+	if (++heap->ticks >= LOOK_EVENTS) hypi_heap_look(heap);
+}
+
+/* ---- what others freed ---- */
+
+/* A span off the pending stack: what others freed goes to its list. */
+static void look_at_pending(hypi_heap *heap, hypi_span *span) {
+	hypi_block *before = span->free, *last = span->last;
+	uint32_t listed = span->listed;
+	if (hypi_span_collect(span) > 0 && listed > 0) {
+		hypi_link_set(last_of(span->free), before);
+		span->last = last;
+		span->listed += listed;
+	}
+	bool carving = heap->bins[span->class_index].carving == span && !heap->shelved;
+	if (span->out == 0 && !carving) give_back(heap, span);
+	else if (span->listed > 0 && span->place != HYPI_LISTED) list_first(heap, span);
 }
 
 bool hypi_heap_drain(hypi_heap *heap) {
@@ -184,24 +231,30 @@ bool hypi_heap_drain(hypi_heap *heap) {
 	while (span != NULL) {
 		hypi_span *next = hypi_load_relaxed(&span->pending_next);
 		/* acquire: pairs with hypi_span_push_remote, whose next caller stacks the span again */
-		uint64_t chain = atomic_fetch_and_explicit(&span->remote, ~HYPI_PENDING, memory_order_acquire);
-		/* A full span's own thread lists it when enough of it is free; what others free is not counted there. */
-		if (span->place != HYPI_CURRENT && (hypi_chain_count(chain) > 0 || hypi_span_live(span) == 0)) rest(heap, span);
+		atomic_fetch_and_explicit(&span->remote, ~HYPI_PENDING, memory_order_acquire);
+		look_at_pending(heap, span);
 		span = next;
 	}
 	return true;
 }
 
-/* Current spans that nobody holds a block of go back. */
-static void give_back_idle(hypi_heap *heap) {
-	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		hypi_span *span = heap->current[c];
-		if (span == no_span() || hypi_chain_count(hypi_load_relaxed(&span->remote)) != hypi_span_live(span)) continue;
-		if (heap->sampler != NULL) hypi_sample_settle(heap, c);
-		set_current(heap, c, no_span());
-		collect_all(heap, span);
-		give_back(heap, span);
+/* ---- giving back ---- */
+
+/* Returns a class's whole list, and the carving span when nothing of it is out. */
+static void give_class(hypi_heap *heap, unsigned c) {
+	if (heap->sampler != NULL) {
+		hypi_sample_settle(heap, c);
+		hypi_sample_rest(heap, c);
 	}
+	give_blocks(heap, c, UINT32_MAX);
+	hypi_span *span = heap->bins[c].carving;
+	if (span != NULL && span->out == 0) give_back(heap, span);
+	hypi_list_arm(heap, c);
+}
+
+void hypi_heap_shelve(hypi_heap *heap) {
+	if (heap->sampler != NULL) hypi_sample_quit(heap);
+	heap->shelved = true;
 }
 
 void hypi_heap_trim(hypi_heap *heap) {
@@ -209,57 +262,66 @@ void hypi_heap_trim(hypi_heap *heap) {
 	heap->busy = true;
 	hypi_remote_flush(heap);
 	hypi_heap_drain(heap);
-	give_back_idle(heap);
+	for (unsigned c = 0; c < HYPI_CLASSES; c++)
+		if (hypi_load_relaxed(&heap->bins[c].spans) > 0) give_class(heap, c);
 	hypi_large_cache_flush(heap, UINT64_MAX);
 	heap->busy = was_busy;
 }
 
-/* Current spans are only given back by their heap's own thread: without one, they wait in their lists like the others,
- * so that whoever frees the last block of one gives it back. */
-void hypi_heap_shelve(hypi_heap *heap) {
-	if (heap->sampler != NULL) hypi_sample_quit(heap);
+/* Classes that nobody asked for since the last look return what they hold. */
+static void give_idle(hypi_heap *heap) {
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		hypi_span *span = heap->current[c];
-		if (span == no_span()) continue;
-		set_current(heap, c, no_span());
-		span->place = HYPI_FULL;
-		bool more = has_block(span) || hypi_load_relaxed(&span->carved_bytes) < hypi_span_capacity(span) * span->block_bytes;
-		if (more || hypi_chain_count(hypi_load_relaxed(&span->remote)) > 0) rest(heap, span);
-		else hypi_span_set_left(span, few(span));
+		hypi_bin *bin = &heap->bins[c];
+		uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs);
+		if (bin->seen == allocs && hypi_load_relaxed(&bin->spans) > 0) give_class(heap, c);
+		bin->seen = allocs;
 	}
 }
 
 void hypi_heap_look(hypi_heap *heap) {
+	heap->ticks = 0;
 	uint64_t now = hypi_os_now_coarse_ms();
 	if (now < heap->look_ms) return;
-	bool first = heap->look_ms == 0;
+	bool first = heap->look_ms == 0, was_busy = heap->busy;
 	uint64_t decay = heap->engine->large.decay_ms;
 	heap->look_ms = now + decay / 4 + 1;
 	if (first) return;
+	heap->busy = true;
 	hypi_remote_flush(heap);
 	hypi_heap_drain(heap);
+	give_idle(heap);
 	hypi_large_cache_flush(heap, now >= decay / 2 ? now - decay / 2 : 0);
 	hypi_large_pool_tick(&heap->engine->large, now);
+	heap->busy = was_busy;
 	hypi_sample_look(now);
+}
+
+/* ---- the checker ---- */
+
+static const char *check_list(const hypi_heap *heap, unsigned c) {
+	uint32_t length = 0, want = hypi_list_length(heap, c);
+	for (const hypi_block *block = heap->lists[c].head; block != NULL; block = hypi_link_get(block)) {
+		const hypi_span *span = hypi_span_at(block);
+		if (span == NULL || !hypi_span_holds(span, block) || !hypi_span_divides(span, (uintptr_t)block - span->base))
+			return "a list names what is no block";
+		if (hypi_load_relaxed(&span->owner) != heap || span->class_index != c) return "a list names another's block";
+		if (!hypi_link_fits(block)) return "a list was written over";
+		if (++length > want) break;
+	}
+	return length == want ? NULL : "a list is not as long as its counters say";
 }
 
 const char *hypi_heap_check(hypi_heap *heap) {
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		hypi_span *span = heap->current[c];
-		if (span != no_span() && (span->place != HYPI_CURRENT || span->class_index != c ||
-		                          hypi_load_relaxed(&span->owner) != heap))
-			return "a current span is of another class or heap";
+		const char *wrong = check_list(heap, c);
+		if (wrong != NULL) return wrong;
 		const hypi_span *before = NULL;
-		for (span = heap->bins[c].first; span != NULL; before = span, span = span->next) {
+		for (hypi_span *span = heap->bins[c].first; span != NULL; before = span, span = span->next) {
 			if (span->place != HYPI_LISTED || span->class_index != c || span->prev != before)
 				return "a bin's list is broken";
-			uint64_t remote = hypi_load_relaxed(&span->remote);
-			uint32_t left = hypi_load_relaxed(&span->left), out = hypi_span_live(span) - hypi_chain_count(remote);
-			if (left == 0 || (left > out && !(remote & HYPI_PENDING))) return "a listed span will not tell when it is empty";
+			if (span->listed == 0) return "a listed span has no block";
 		}
 		if (heap->bins[c].last != before) return "a bin's list has a wrong end";
 	}
-	for (size_t i = 0; i < HYPI_DIRECT_ENTRIES; i++)
-		if (heap->direct[i] != heap->current[hypi_class_of(i * 16)]) return "the direct table is stale";
 	return NULL;
 }

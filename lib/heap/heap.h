@@ -2,27 +2,33 @@
  * heap/heap.h: a heap: one thread's front end to an engine, and the engine itself.
  *
  * An engine is everything behind one pool: a large-block pool and the heaps over it. The process's malloc is the
- * default engine. A heap owns spans, at most one current span per class plus lists of others with free blocks; its
- * small allocations and frees touch nothing that another thread writes.
+ * default engine. A heap has for each size class a list of free blocks, which is what malloc takes from and free puts
+ * to (tcmalloc's idea: Ghemawat, Menage 2005), and the spans that the blocks come from. The list is refilled with a
+ * whole span's free blocks in a few instructions, and what overflows goes back to the list of each block's own span
+ * (mimalloc's: Leijen, Zorn, de Moura 2019), so that spans run empty and there is no middle layer under a lock.
  *
  * Who may touch what: a heap's fields are its thread's alone, but for `pending` (any thread pushes) and `state`. A heap
  * whose thread is gone is an orphan: whoever takes it by a compare-and-swap of `state` is its thread from then on.
  * Engine fields under `lock` say so. Lock ranks, outermost first: engines list, engine lock, large-block pool, metadata.
  *
  * Frees by other threads travel by message passing (snmalloc: Lietar et al. 2019): the freeing thread gathers blocks of
- * one span in its outbox and pushes them as one chain on the span; when the chain was empty before, the span goes on
- * its owner's pending stack, which the owner looks through in its slow path.
+ * one span in its outbox and pushes them as one chain on the span, which then goes on its owner's pending stack, which
+ * the owner looks through in its slow path.
  *
- * Invariants (hypi_engine_check): every span of a heap is the current one of its class, or in that class's list, or
- * full and in no list; every listed span has a free block; `direct` mirrors `current`.
+ * Counters of a list. allocs and frees only rise (modulo 2^32), each with one writer. `left` counts frees down to the
+ * next hypi_heap_event, and frees = due - left: one decrement is the counter, the bound on the list's length, and the
+ * clock. The list has stock + frees - allocs blocks; `stock` changes with refills and returns.
+ *
+ * Invariants (hypi_heap_check, when the heap stands still): a list's blocks belong to spans of the heap and the class,
+ * are out of them, and are as many as the counters say; a span with a block in its own list is in its bin's, any other
+ * in none; a bin's carving span is the only one of its class that is not carved whole.
  */
 #ifndef HYPI_HEAP_HEAP_H
 #define HYPI_HEAP_HEAP_H
 
 #include "core/span.h"
 
-#define HYPI_DIRECT_LIMIT 1024u /* requests up to this find their span by one table look-up */
-#define HYPI_DIRECT_ENTRIES (HYPI_DIRECT_LIMIT / 16 + 1)
+#define HYPI_TICK 128u /* most local frees of a class between two events */
 #define HYPI_OUTBOX_ENTRIES 32u
 #define HYPI_OUTBOX_BYTES 4096u /* blocks of one span gathered before they are pushed */
 #define HYPI_CACHE_ENTRIES 8u   /* freed large blocks that a heap keeps */
@@ -35,35 +41,46 @@ typedef struct hypi_outbox_entry {
 	uint32_t count;
 } hypi_outbox_entry;
 
-typedef struct hypi_bin {
-	hypi_span *first, *last; /* spans with free blocks, the one to use next first */
-} hypi_bin;
+/* The hot part of a class. Owner writes, any thread may read the counters. */
+typedef struct hypi_list {
+	hypi_block *head; /* newest free block; NULL: none */
+	_Atomic uint32_t allocs;
+	_Atomic uint32_t left;
+} hypi_list;
 
-/* What a heap counts of one class beside its present spans. One writer, any reader; each only rises. */
-typedef struct hypi_class_count {
-	_Atomic uint64_t allocs, frees; /* of spans that are gone */
-	_Atomic uint64_t sent;          /* blocks of other heaps that this thread freed */
-	_Atomic uint64_t collected;     /* blocks of this heap that came back from other threads */
-} hypi_class_count;
+_Static_assert(sizeof(hypi_list) == 16, "a class's list is found at its size");
+
+/* The rest of it. Owner only, but for the atomics, which it alone writes. */
+typedef struct hypi_bin {
+	hypi_span *first, *last; /* spans with free blocks of their own, the one to use next first */
+	hypi_span *carving;      /* the span that fresh blocks come from, or NULL */
+	uint32_t stock;          /* blocks put to the list by refills, less those returned */
+	uint32_t limit, slack;   /* length above which the list overflows; least frees between two events */
+	uint32_t seen;           /* allocs when the heap last looked after itself */
+	_Atomic uint32_t due;
+	_Atomic uint32_t spans;
+	_Atomic uint64_t sent;         /* blocks of other heaps that this thread freed */
+	_Atomic uint64_t past_allocs, past_frees; /* counted before the 32-bit counters were set back */
+} hypi_bin;
 
 struct hypi_sampler;
 struct hypi_slot;
 struct hypi_handle_chunk;
 
 typedef struct hypi_heap {
-	hypi_span *direct[HYPI_DIRECT_ENTRIES]; /* by (bytes + 15) / 16 */
-	hypi_span *current[HYPI_CLASSES];
-	uintptr_t window; /* of the page map: the one that the heap's last new current span lies in */
+	hypi_list lists[HYPI_CLASSES];
+	uintptr_t window; /* of the page map: the one that the heap's last new span lies in */
 	hypi_leaf *leaf;  /* that window's */
 	struct hypi_engine *engine;
 	uint64_t look_ms; /* when the heap next looks after itself */
+	uint32_t ticks;   /* events since it last asked for the time */
+	bool shelved;     /* without a thread: hypi_heap_shelve */
 	bool busy;        /* inside a slow path: after a fork, lists may be half changed */
 	hypi_bin bins[HYPI_CLASSES];
 	hypi_outbox_entry outbox[HYPI_OUTBOX_ENTRIES];
 	hypi_span *cache[HYPI_CACHE_ENTRIES]; /* oldest first */
 	uint32_t cached;
 	size_t cached_bytes;
-	hypi_class_count counts[HYPI_CLASSES];
 	struct hypi_sampler *sampler;  /* NULL: nothing is picked (heap/sample.h) */
 	uint32_t sample_generation;    /* of the last change that the heap knows */
 	struct hypi_slot *slots;       /* free handles (pool/handle.h); owner */
@@ -185,8 +202,19 @@ void hypi_free_slow(void *p);                           /* any pointer */
 /* A block of class `c` from `heap`, which is the caller's. *ret_zeroed: its contents read as zero. */
 void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed);
 
-/* The counter of `span` reached `due`; see core/span.h. The caller owns the heap. */
-void hypi_heap_event(hypi_span *span);
+/* Class `c`'s `left` reached 0: its list may be too long, and time may have passed. The caller owns the heap. */
+void hypi_heap_event(hypi_heap *heap, unsigned c);
+
+HYP_INLINE uint32_t hypi_list_frees(const hypi_heap *heap, unsigned c) {
+	return hypi_load_relaxed(&heap->bins[c].due) - hypi_load_relaxed(&heap->lists[c].left);
+}
+
+HYP_INLINE uint32_t hypi_list_length(const hypi_heap *heap, unsigned c) {
+	return heap->bins[c].stock + hypi_list_frees(heap, c) - hypi_load_relaxed(&heap->lists[c].allocs);
+}
+
+/* Owner: sets when the next event of the class comes. */
+void hypi_list_arm(hypi_heap *heap, unsigned c);
 
 /* The heap's own clock: gives back what has been idle, and lets the engine purge. */
 void hypi_heap_look(hypi_heap *heap);
@@ -194,7 +222,7 @@ void hypi_heap_look(hypi_heap *heap);
 /* Gives back every empty span, the cache and the outbox. */
 void hypi_heap_trim(hypi_heap *heap);
 
-/* For a heap that is about to lose its thread: it has no current spans any more. */
+/* For a heap that is about to lose its thread: from now on even a span that is being carved goes back when it is empty. */
 void hypi_heap_shelve(hypi_heap *heap);
 
 /* ---- frees of other threads (heap/remote.c) ---- */

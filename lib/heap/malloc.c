@@ -1,6 +1,7 @@
 /*
  * heap/malloc.c: the slow ends of malloc and free, and the malloc family under hypool's own names.
  */
+#include "base/fatal.h"
 #include "base/option.h"
 #include "heap/fast.h"
 #include "heap/heap.h"
@@ -61,17 +62,13 @@ void *hypi_alloc_aligned(size_t bytes, size_t alignment) { return alloc(bytes, a
 
 void *hypi_alloc_zeroed(size_t bytes) {
 	if (bytes < HYPI_SMALL_LIMIT) {
-		void *p = hypi_span_pop(hypi_front_span(hypi_self.front, bytes));
+		void *p = hypi_list_pop(hypi_list_for(hypi_self.front, bytes));
 		if (HYP_LIKELY(p != NULL)) return memset(p, 0, bytes);
 	}
 	return alloc(bytes, 1, true);
 }
 
 /* ---- free ---- */
-
-void hypi_fail_link(const hypi_span *span, const void *block) {
-	hypi_fatal("free list corrupted", block, span->block_bytes);
-}
 
 const hypi_misuse hypi_misuse_free = {"invalid free", "misaligned free", "double free"};
 static const hypi_misuse misuse_realloc = {"invalid realloc", "invalid realloc", "invalid realloc"};
@@ -81,7 +78,7 @@ static const hypi_misuse misuse_pointer = {"invalid pointer", "invalid pointer",
 static void examine(const hypi_span *span, const void *p, const hypi_misuse *misuse) {
 	if (!hypi_span_holds(span, p)) hypi_fatal(misuse->invalid, p, span->block_bytes);
 	if (!hypi_span_divides(span, (uintptr_t)p - span->base)) hypi_fatal(misuse->misaligned, p, span->block_bytes);
-	if (hypi_span_links(span, p)) hypi_fatal(misuse->freed, p, span->block_bytes);
+	if (hypi_block_is_free(p)) hypi_fatal(misuse->freed, p, span->block_bytes);
 }
 
 hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
@@ -109,7 +106,7 @@ void hypi_free_slow(void *p) {
 		return;
 	}
 	int saved = errno;
-	if (hypi_load_relaxed(&span->owner) == heap && heap != NULL) hypi_span_put(span, p);
+	if (hypi_load_relaxed(&span->owner) == heap && heap != NULL) hypi_heap_put(heap, span, p);
 	else if (hypi_load_relaxed(&span->owner) == hypi_load_relaxed(&engine->sampled)) hypi_sample_free_small(span, p);
 	else hypi_remote_free(heap, span, p);
 	errno = saved;

@@ -36,7 +36,7 @@ static void push_entry(hypi_outbox_entry *entry) {
 }
 
 void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block) {
-	if (heap != NULL) hypi_count_add(&heap->counts[span->class_index].sent, 1);
+	if (heap != NULL) hypi_count_add(&heap->bins[span->class_index].sent, 1);
 	else hypi_add_relaxed(&hypi_load_relaxed(&span->owner)->engine->homeless_frees[span->class_index], 1);
 	if (heap == NULL || span->block_bytes > HYPI_OUTBOX_BYTES / 2) {
 		push(span, block, block, 1);
@@ -45,13 +45,13 @@ void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block) {
 	size_t slot = ((uintptr_t)span >> 7) ^ ((uintptr_t)span >> 12);
 	hypi_outbox_entry *entry = &heap->outbox[slot & (HYPI_OUTBOX_ENTRIES - 1)];
 	if (entry->span == span) {
-		block->link = hypi_link_make(entry->head);
+		hypi_link_set(block, entry->head);
 		entry->head = block;
 		if (++entry->count * span->block_bytes >= HYPI_OUTBOX_BYTES) push_entry(entry);
 		return;
 	}
 	if (entry->span != NULL) push_entry(entry);
-	block->link = hypi_link_make(hypi_no_block(span->base)); /* marks it free until the push links it on */
+	hypi_link_set(block, NULL); /* marks it free until the push links it on */
 	*entry = (hypi_outbox_entry){.span = span, .head = block, .tail = block, .count = 1};
 }
 

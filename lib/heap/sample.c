@@ -70,85 +70,58 @@ static uint32_t draw(hypi_sampler *sampler, unsigned c) {
 
 void hypi_sample_settle(hypi_heap *heap, unsigned c) {
 	hypi_sampled_class *k = &heap->sampler->classes[c];
-	uint32_t allocs = hypi_load_relaxed(&heap->current[c]->allocs), passed = allocs - k->base;
+	uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs), passed = allocs - k->base;
 	HYP_ASSERT(passed < k->until);
 	k->until = passed < k->until ? k->until - passed : 1;
-	uint32_t left = hypi_load_relaxed(&heap->current[c]->left), listed = k->listed + (k->armed - left);
-	k->listed = passed < listed ? listed - passed : 0;
 	k->base = allocs;
-	k->armed = left;
 }
 
-/* The last block of a list, which has at least one. */
-static hypi_block *last_of(const hypi_span *span, hypi_block *block) {
-	for (;;) {
-		hypi_block *next = hypi_link_read(block);
-		if (!hypi_span_holds(span, next)) return block;
-		block = next;
-	}
+void hypi_sample_rebase(hypi_heap *heap, unsigned c) {
+	heap->sampler->classes[c].base = hypi_load_relaxed(&heap->lists[c].allocs);
 }
 
-/* Leaves `keep` blocks on the span's list; what follows comes before the rest. */
-static void cut(hypi_span *span, hypi_sampled_class *k, uint32_t keep) {
-	hypi_block *none = hypi_no_block(span->base), *after;
-	k->listed = keep;
-	if (!hypi_span_holds(span, span->free)) return;
+static hypi_block *last_of(hypi_block *block) {
+	for (hypi_block *next; (next = hypi_link_follow(block)) != NULL;) block = next;
+	return block;
+}
+
+/* Leaves the newest `keep` blocks on the list; what follows comes before the rest. */
+static void cut(hypi_heap *heap, unsigned c, uint32_t length, uint32_t keep) {
+	hypi_sampled_class *k = &heap->sampler->classes[c];
+	hypi_list *list = &heap->lists[c];
+	hypi_block *after = list->head;
 	if (keep == 0) {
-		after = span->free;
-		span->free = none;
+		list->head = NULL;
 	} else {
-		hypi_block *last = span->free;
-		for (; keep > 1; keep--) {
-			hypi_block *next = hypi_link_read(last);
-			if (!hypi_span_holds(span, next)) return;
-			last = next;
-		}
-		after = hypi_link_read(last);
-		if (!hypi_span_holds(span, after)) return;
-		last->link = hypi_link_make(none);
+		hypi_block *last = list->head;
+		for (uint32_t i = 1; i < keep; i++) last = hypi_link_follow(last);
+		after = hypi_link_follow(last);
+		hypi_link_set(last, NULL);
 	}
-	if (k->rest != NULL) last_of(span, after)->link = hypi_link_make(k->rest);
+	if (k->rest != NULL) hypi_link_set(last_of(after), k->rest);
 	k->rest = after;
+	k->rest_count += length - keep;
+	heap->bins[c].stock -= length - keep;
 }
 
-void hypi_sample_arm(hypi_heap *heap, unsigned c) {
-	hypi_span *span = heap->current[c];
+uint32_t hypi_sample_cap(hypi_heap *heap, unsigned c, uint32_t left) {
+	uint32_t length = hypi_list_length(heap, c), until = heap->sampler->classes[c].until;
+	if (length + left <= until) return left;
+	if (length < until) return until - length;
+	if (left > until / 2) left = until > 1 ? until / 2 : 1;
+	if (length > until - left) cut(heap, c, length, until - left);
+	return left;
+}
+
+bool hypi_sample_rest(hypi_heap *heap, unsigned c) {
 	hypi_sampled_class *k = &heap->sampler->classes[c];
-	k->base = hypi_load_relaxed(&span->allocs);
-	if (span == hypi_heap_none.current[0]) return;
-	uint32_t bound = hypi_span_capacity(span) - hypi_span_live(span);
-	/* What was freed since is on the list; after the first cut only the count kept here bounds it. */
-	if (k->rest == NULL || k->listed > bound) k->listed = bound;
-	uint32_t left;
-	if (k->listed < k->until) {
-		left = k->until - k->listed;
-		if (left > HYPI_TICK) left = HYPI_TICK;
-	} else {
-		left = k->until / 2 > HYPI_TICK ? HYPI_TICK : k->until > 1 ? k->until / 2 : 1;
-		cut(span, k, k->until - left);
-	}
-	hypi_span_set_left(span, left);
-	k->armed = left;
-}
-
-void hypi_sample_changed(hypi_heap *heap, unsigned c) {
-	hypi_sampled_class *k = &heap->sampler->classes[c];
-	k->base = hypi_load_relaxed(&heap->current[c]->allocs);
-	k->armed = hypi_load_relaxed(&heap->current[c]->left);
-	k->listed = 0;
+	hypi_list *list = &heap->lists[c];
+	if (k->rest == NULL) return false;
+	if (list->head == NULL) list->head = k->rest;
+	else hypi_link_set(last_of(list->head), k->rest);
+	heap->bins[c].stock += k->rest_count;
 	k->rest = NULL;
-}
-
-void hypi_sample_passed(hypi_heap *heap, unsigned c) {
-	hypi_sample_settle(heap, c);
-	hypi_sample_arm(heap, c);
-}
-
-bool hypi_sample_rest(hypi_heap *heap, hypi_span *span) {
-	hypi_sampled_class *k = &heap->sampler->classes[span->class_index];
-	if (span != heap->current[span->class_index] || k->rest == NULL) return false;
-	span->free = k->rest;
-	k->rest = NULL;
+	k->rest_count = 0;
 	return true;
 }
 
@@ -162,23 +135,16 @@ static void begin(hypi_heap *heap) {
 	heap->sampler = sampler;
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		sampler->classes[c].until = draw(sampler, c);
-		hypi_sample_arm(heap, c);
+		hypi_sample_rebase(heap, c);
+		hypi_list_arm(heap, c);
 	}
 }
 
 static void end(hypi_heap *heap) {
 	hypi_sampler *sampler = heap->sampler;
-	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		hypi_span *span = heap->current[c];
-		if (span == hypi_heap_none.current[0]) continue;
-		hypi_block *rest = sampler->classes[c].rest;
-		if (rest != NULL) {
-			if (hypi_span_holds(span, span->free)) last_of(span, span->free)->link = hypi_link_make(rest);
-			else span->free = rest;
-		}
-		hypi_span_set_left(span, HYPI_TICK);
-	}
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) hypi_sample_rest(heap, c);
 	heap->sampler = NULL;
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) hypi_list_arm(heap, c);
 	hypi_meta_free(sampler, sizeof *sampler);
 }
 
@@ -250,7 +216,7 @@ void *hypi_sample_small(hypi_heap *heap, unsigned c, size_t asked, bool *ret_zer
 		heap->sampler->classes[c].until = draw(heap->sampler, c) + 1;
 		picked = !hypi_self.hooked;
 		if (picked) heap->sampler->classes[c].until--;
-		hypi_sample_arm(heap, c);
+		hypi_list_arm(heap, c);
 	}
 	heap->busy = was_busy;
 	if (!picked) return NULL;
@@ -273,12 +239,12 @@ void hypi_sample_free_small(hypi_span *span, void *p) {
 	/* First the hooks: once the block is back, another thread may get it and tell of it. */
 	tell_free(p, span->block_bytes);
 	hypi_lock_take(&sample_lock);
-	hypi_span_put(span, p);
+	hypi_heap_put(hypi_load_relaxed(&span->owner), span, p);
 	hypi_unlock(&sample_lock);
 }
 
 void hypi_sample_free_large(hypi_span *span) {
-	span->place = HYPI_FULL;
+	span->place = HYPI_UNLISTED;
 	tell_free((void *)span->base, span->block_bytes);
 }
 

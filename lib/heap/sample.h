@@ -9,10 +9,10 @@
  * The hit paths do not know of it: not one instruction is there for it. Those allocators count bytes down on every
  * call; here the slow path is made to come at the right call. For each class, the number of allocations up to the next
  * picked one is drawn in advance (it is geometric, so classes and threads may draw independently: it has no memory).
- * A span's hit path can succeed at most (length of its free list) + (frees until the owner's next event) times before
- * it comes to the slow path. Whenever the owner passes there, that sum is kept at most the number still to go: by an
- * earlier event, and, near the end, by cutting the free list and keeping the rest aside. Each round at least halves
- * what is left, so the slow path is seen a dozen times a sample.
+ * A list's hit path can succeed at most (its length) + (frees until the owner's next event) times before it comes to
+ * the slow path. Whenever the owner passes there, that sum is kept at most the number still to go: by an earlier event,
+ * and, near the end, by cutting the list and keeping the rest aside. Each round at least halves what is left, so the
+ * slow path is seen a dozen times a sample.
  *
  * Picked small blocks come from a heap of their own (engine->sampled, under its lock), so that the free of one is never
  * on anyone's hit path either: no free has to ask whether its block was picked. Picked large blocks are marked in
@@ -22,8 +22,7 @@
  * each heap reads in its slow path: a thread is sampled exactly from its next slow path on, at the latest after one
  * free list. Lock: sample lock, outermost beside limbo's; the hooks run outside it.
  *
- * Invariant, for each class of a heap with a sampler, at every exit from the slow path:
- *   listed + left <= until, where listed bounds the length of the current span's free list.
+ * Invariant, for each class of a heap with a sampler, at every exit from the slow path: length + left <= until.
  */
 #ifndef HYPI_HEAP_SAMPLE_H
 #define HYPI_HEAP_SAMPLE_H
@@ -31,11 +30,10 @@
 #include "heap/heap.h"
 
 typedef struct hypi_sampled_class {
-	uint32_t until;   /* allocations of the class from `base` on, up to and with the next picked one */
-	uint32_t base;    /* the current span's `allocs` when `until` was last brought up to date */
-	uint32_t listed;  /* the current span's free list had at most this many blocks then */
-	uint32_t armed;   /* the current span's `left` then */
-	hypi_block *rest; /* cut off the current span's free list; NULL: nothing */
+	uint32_t until;      /* allocations of the class from `base` on, up to and with the next picked one */
+	uint32_t base;       /* the list's `allocs` when `until` was last brought up to date */
+	hypi_block *rest;    /* cut off the list; NULL: nothing */
+	uint32_t rest_count; /* blocks in it; they are not in the list's length */
 } hypi_sampled_class;
 
 typedef struct hypi_sampler {
@@ -81,20 +79,18 @@ void hypi_sample_large(hypi_heap *heap, hypi_span *span, size_t asked);
 void hypi_sample_free_small(hypi_span *span, void *p);
 void hypi_sample_free_large(hypi_span *span);
 
-/* Owner, around what changes a current span: brings `until` up to date; keeps the invariant again. */
+/* Owner: brings `until` up to date with the list's `allocs`, and after those were set back. */
 void hypi_sample_settle(hypi_heap *heap, unsigned c);
+void hypi_sample_rebase(hypi_heap *heap, unsigned c);
+/* Owner, settled: how many of `left` frees the next event may be away; cuts the list when it must. */
+uint32_t hypi_sample_cap(hypi_heap *heap, unsigned c, uint32_t left);
+/* Owner: an event: learns of a switch, and settles. */
+void hypi_sample_event(hypi_heap *heap, unsigned c);
+/* Owner: puts what was cut off behind the list again. False: nothing was. */
+bool hypi_sample_rest(hypi_heap *heap, unsigned c);
 
 /* The heap, which has a sampler, loses it: its thread is at its end. */
 void hypi_sample_quit(hypi_heap *heap);
-void hypi_sample_arm(hypi_heap *heap, unsigned c);
-/* Owner: an event of the current span: learns of a switch, and settles. */
-void hypi_sample_event(hypi_heap *heap, unsigned c);
-/* Owner: class `c` has another current span, or none. */
-void hypi_sample_changed(hypi_heap *heap, unsigned c);
-/* Owner: the slow path took a block off the current span. */
-void hypi_sample_passed(hypi_heap *heap, unsigned c);
-/* Owner: the current span's free list is empty: makes what was cut off the list. False: nothing was. */
-bool hypi_sample_rest(hypi_heap *heap, hypi_span *span);
 
 /* Tells the hooks that time passes. */
 void hypi_sample_look(uint64_t now_ms);

@@ -10,50 +10,23 @@
 
 /* ---- adding up ---- */
 
-static void add_span(const hypi_span *span, hyp_class_stats *classes) {
-	hyp_class_stats *c = &classes[span->class_index];
-	c->allocations += hypi_load_relaxed(&span->allocs);
-	c->frees += hypi_span_frees(span);
-	c->spans++;
-	c->span_bytes += (uint64_t)span->slices << HYPI_SLICE_LOG2;
-}
-
-/* The lock keeps every span whose slices are still taken from being recycled: see hypi_span_destroy. */
-static void add_arenas(hypi_large_pool *pool, hyp_class_stats *classes) {
-	hypi_lock_take(&pool->lock);
-	for (hypi_arena *arena = pool->all; arena != NULL; arena = arena->all_next) {
-		const hypi_span *last = NULL;
-		for (uint32_t s = 0; s < arena->slices; s++) {
-			if ((arena->used[s >> 6] >> (s & 63) & 1) == 0) continue;
-			uintptr_t address = arena->base + ((uintptr_t)s << HYPI_SLICE_LOG2);
-			hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[hypi_window_of(address)]);
-			/* acquire: pairs with the release in hypi_page_map_set */
-			const hypi_span *span = hypi_load_acquire(&leaf->span[(uint32_t)address >> HYPI_SLICE_LOG2]);
-			if (span == NULL || span == last || hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) continue;
-			add_span(span, classes);
-			last = span;
-		}
-	}
-	hypi_unlock(&pool->lock);
-}
-
 void hypi_engine_classes(hypi_engine *engine, hyp_class_stats *classes) {
 	memset(classes, 0, HYPI_CLASSES * sizeof *classes);
-	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		classes[c].block_bytes = hypi_class_bytes(c);
-		classes[c].frees = hypi_load_relaxed(&engine->homeless_frees[c]);
-	}
 	hypi_lock_take(&engine->lock);
-	for (hypi_heap *heap = engine->heaps; heap != NULL; heap = heap->next)
-		for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-			const hypi_class_count *count = &heap->counts[c];
-			classes[c].allocations += hypi_load_relaxed(&count->allocs);
-			classes[c].frees += hypi_load_relaxed(&count->frees) + hypi_load_relaxed(&count->sent) -
-			                    hypi_load_relaxed(&count->collected);
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
+		hyp_class_stats *k = &classes[c];
+		k->block_bytes = hypi_class_bytes(c);
+		k->frees = hypi_load_relaxed(&engine->homeless_frees[c]);
+		for (const hypi_heap *heap = engine->heaps; heap != NULL; heap = heap->next) {
+			const hypi_bin *bin = &heap->bins[c];
+			k->allocations += hypi_load_relaxed(&bin->past_allocs) + hypi_load_relaxed(&heap->lists[c].allocs);
+			k->frees += hypi_load_relaxed(&bin->past_frees) + hypi_list_frees(heap, c) + hypi_load_relaxed(&bin->sent);
+			k->spans += hypi_load_relaxed(&bin->spans);
 		}
+		k->span_bytes = (k->spans * hypi_class_slices(c)) << HYPI_SLICE_LOG2;
+		k->active = k->allocations - k->frees;
+	}
 	hypi_unlock(&engine->lock);
-	if (engine->large.backing.reserve != NULL) add_arenas(&engine->large, classes);
-	for (unsigned c = 0; c < HYPI_CLASSES; c++) classes[c].active = classes[c].allocations - classes[c].frees;
 }
 
 static void raise(_Atomic uint64_t *peak, uint64_t value) {

@@ -1,8 +1,8 @@
 /*
  * heap/stats.h: adding up what the heaps of an engine counted, and printing it.
  *
- * frees of a class = frees of its spans, gone and present, minus what owners collected, plus what threads freed for
- * others: so a block that waits in an outbox or a remote chain is freed, as it is for the program.
+ * A class's frees are those of the threads' own lists and those that threads did for others: so a block that waits in
+ * an outbox or a remote chain is freed, as it is for the program.
  */
 #ifndef HYPI_HEAP_STATS_H
 #define HYPI_HEAP_STATS_H

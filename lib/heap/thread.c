@@ -21,11 +21,7 @@
 #include <errno.h>
 #include <string.h>
 
-static hypi_span span_none; /* holds nothing, lends nothing, owned by nobody */
-
 hypi_heap hypi_heap_none = {
-	.direct = {[0 ... HYPI_DIRECT_ENTRIES - 1] = &span_none},
-	.current = {[0 ... HYPI_CLASSES - 1] = &span_none},
 	.window = UINTPTR_MAX,
 	.engine = &hypi_default_engine,
 };
@@ -59,6 +55,7 @@ static hypi_heap *adopt(hypi_engine *engine) {
 		/* acquire: pairs with the release in hypi_heap_abandon. A reclaimer may hold it for a moment: take another. */
 		if (hypi_cas_strong_acquire(&candidate->state, &expected, HYPI_HEAP_OWNED)) {
 			*at = candidate->next_orphan;
+			candidate->shelved = false;
 			heap = candidate;
 			break;
 		}
@@ -76,8 +73,6 @@ hypi_heap *hypi_heap_acquire(hypi_engine *engine) {
 hypi_heap *hypi_heap_create(hypi_engine *engine) {
 	hypi_heap *heap = hypi_meta_alloc(sizeof *heap);
 	if (heap == NULL) return NULL;
-	memcpy(heap->direct, hypi_heap_none.direct, sizeof heap->direct);
-	memcpy(heap->current, hypi_heap_none.current, sizeof heap->current);
 	heap->window = UINTPTR_MAX;
 	heap->engine = engine;
 	hypi_lock_take(&engine->lock);

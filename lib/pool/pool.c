@@ -208,7 +208,7 @@ void *hypi_pool_alloc(hyp_pool *pool, size_t bytes, size_t alignment, bool zero)
 
 void *hyp_pool_malloc(hyp_pool *pool, size_t bytes) {
 	if (HYP_LIKELY(hypi_self.pool_serial == pool->engine.front_serial) && HYP_LIKELY(bytes < HYPI_SMALL_LIMIT)) {
-		void *p = hypi_span_pop(hypi_front_span(hypi_self.pool_heap, bytes));
+		void *p = hypi_list_pop(hypi_list_for(hypi_self.pool_heap, bytes));
 		if (HYP_LIKELY(p != NULL)) return p;
 	}
 	return hypi_pool_alloc(pool, bytes, 1, false);
@@ -253,7 +253,7 @@ void hyp_pool_free(hyp_pool *pool, void *p) {
 		hypi_span *span = hypi_leaf_at(heap->leaf, (uintptr_t)p);
 		if (HYP_LIKELY(span != NULL) && HYP_LIKELY(hypi_load_relaxed(&span->owner) == heap) &&
 		    HYP_LIKELY(hypi_span_lends(span, p))) {
-			hypi_span_put(span, p);
+			hypi_heap_put(heap, span, p);
 			return;
 		}
 	}

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_THREADS = 16, SLOTS = 128, MAILBOXES = 256, HEAP_BYTES = 16 << 20 };
+enum { MOST_THREADS = 16, SLOTS = 128, MAILBOXES = 256, HEAP_BYTES = 20 << 20 };
 
 typedef struct header {
 	uint64_t size, seed;
@@ -151,7 +151,7 @@ static size_t examine(void) {
 	const char *wrong = hypi_engine_check(&hypi_default_engine);
 	must(wrong == NULL, wrong);
 	const hypi_large_pool *pool = &hypi_default_engine.large;
-	/* A heap may keep a span of each class, whose pages it need not have touched. */
+	/* A heap may keep a span of each class, whose pages it need not have touched, and its lists up to their limits. */
 	size_t held = (pool->used_slices << HYPI_SLICE_LOG2) + pool->huge_bytes;
 	size_t most = 2 * atomic_load(&live_bytes) + hypi_default_engine.heap_count * (size_t)HEAP_BYTES;
 	if (held > most) fprintf(stderr, "%zu bytes are held, of at most %zu\n", held, most);
