@@ -1,0 +1,119 @@
+/*
+ * tensor/storage.c: making, locking and giving back the bytes under tensors (storage.h).
+ */
+#include "tensor/storage.h"
+
+#include "device/device.h"
+#include "tensor/internal.h"
+
+#include <hypool/hypool.h>
+
+#include <time.h>
+
+#define DEFAULT_ALIGNMENT 64 /* a cache line, and the widest vector */
+
+uint64_t hypi_coarse_ms(void) {
+	struct timespec now;
+#ifdef CLOCK_MONOTONIC_COARSE
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+#else
+	clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static struct hypi_storage *storage_new(uint8_t kind, int device, size_t bytes) {
+	struct hypi_storage *s = hyp_malloc(sizeof *s);
+	if (s == NULL) return NULL;
+	atomic_init(&s->references, 1);
+	s->kind = kind;
+	s->read_only = 0;
+	s->device = device;
+	s->pool = NULL;
+	s->handle = 0;
+	s->data = NULL;
+	s->bytes = bytes;
+	s->deleter = NULL;
+	s->context = NULL;
+	atomic_init(&s->used_ms, 0);
+	atomic_init(&s->use_count, 0);
+	return s;
+}
+
+static hyp_status no_memory(size_t bytes) {
+	return hypi_fail(HYP_ERR_NO_MEMORY, "no memory for a tensor of %zu bytes", bytes);
+}
+
+hyp_status hypi_storage_create(const hyp_tensor_place *place, size_t bytes, struct hypi_storage **ret_storage) {
+	size_t alignment = DEFAULT_ALIGNMENT;
+	int device = 0;
+	struct hyp_pool *pool = NULL;
+	if (place != NULL) {
+		if (place->struct_bytes != sizeof *place)
+			return hypi_fail(HYP_ERR_INVALID, "argument place: struct_bytes is %zu, not %zu", place->struct_bytes,
+			                 sizeof *place);
+		if ((place->alignment & (place->alignment - 1)) != 0)
+			return hypi_fail(HYP_ERR_INVALID, "argument place: alignment %zu is no power of two", place->alignment);
+		if (place->alignment > DEFAULT_ALIGNMENT) alignment = place->alignment;
+		device = place->device;
+		pool = place->pool;
+	}
+	struct hypi_storage *s = storage_new(device == 0 ? HYPI_STORAGE_POOL : HYPI_STORAGE_DEVICE, device, bytes);
+	if (s == NULL) return no_memory(bytes);
+	hyp_status status = HYP_OK;
+	if (device != 0) {
+		uintptr_t address = 0;
+		status = hyp_device_alloc(device, bytes == 0 ? 1 : bytes, alignment, &address);
+		s->data = (void *)address;
+		if (status != HYP_OK) (void)hypi_fail(status, "device %d: no %zu bytes", device, bytes);
+	} else {
+		s->pool = pool;
+		s->data = hyp_aligned_alloc(alignment, bytes == 0 ? 1 : bytes);
+		if (s->data == NULL) status = no_memory(bytes);
+	}
+	if (status != HYP_OK) {
+		hyp_free(s);
+		return status;
+	}
+	*ret_storage = s;
+	return HYP_OK;
+}
+
+hyp_status hypi_storage_foreign(void *data, size_t bytes, int device, bool read_only, hyp_tensor_deleter *deleter,
+                                void *context, struct hypi_storage **ret_storage) {
+	struct hypi_storage *s = storage_new(HYPI_STORAGE_FOREIGN, device, bytes);
+	if (s == NULL) return no_memory(sizeof *s);
+	s->read_only = read_only;
+	s->data = data;
+	s->deleter = deleter;
+	s->context = context;
+	*ret_storage = s;
+	return HYP_OK;
+}
+
+void hypi_storage_retain(struct hypi_storage *storage) { (void)hypi_add_relaxed(&storage->references, 1); }
+
+void hypi_storage_release(struct hypi_storage *storage) {
+	/* The last reference need not be counted down: nobody else can raise it. acquire and release: every use of the
+	 * storage happens before its end, pairs with itself. */
+	if (hypi_load_acquire(&storage->references) != 1 &&
+	    atomic_fetch_sub_explicit(&storage->references, 1, memory_order_acq_rel) != 1)
+		return;
+	if (storage->kind == HYPI_STORAGE_FOREIGN) {
+		if (storage->deleter != NULL) storage->deleter(storage->context);
+	} else if (storage->kind == HYPI_STORAGE_DEVICE) {
+		hyp_device_free(storage->device, (uintptr_t)storage->data);
+	} else {
+		hyp_free(storage->data);
+	}
+	hyp_free(storage);
+}
+
+hyp_status hypi_storage_lock(struct hypi_storage *storage, void **ret_data) {
+	hypi_store_relaxed(&storage->used_ms, hypi_coarse_ms());
+	hypi_store_relaxed(&storage->use_count, hypi_load_relaxed(&storage->use_count) + 1);
+	*ret_data = storage->data;
+	return HYP_OK;
+}
+
+void hypi_storage_unlock(struct hypi_storage *storage) { (void)storage; }

@@ -1,0 +1,43 @@
+/*
+ * tensor/storage.h: the bytes under tensors.
+ *
+ * Three kinds: a block of a pool behind a handle, which the pool may move while nobody has it locked; foreign memory
+ * with a deleter; device memory. Locks count; `data` is valid from the first lock to the last unlock (always, for
+ * foreign and device storage). A storage's count of references is the number of tensors on it.
+ */
+#ifndef HYPI_TENSOR_STORAGE_H
+#define HYPI_TENSOR_STORAGE_H
+
+#include "base/atomic.h"
+
+#include <hypool/tensor.h>
+
+enum hypi_storage_kind { HYPI_STORAGE_POOL, HYPI_STORAGE_FOREIGN, HYPI_STORAGE_DEVICE };
+
+struct hypi_storage {
+	_Atomic uint32_t references;
+	uint8_t kind;
+	uint8_t read_only;
+	int32_t device;
+	struct hyp_pool *pool;
+	uint64_t handle; /* of a pool's block */
+	void *data;      /* FOREIGN: the lowest byte; DEVICE: its address; POOL without handles: the block */
+	size_t bytes;
+	hyp_tensor_deleter *deleter;
+	void *context;
+	_Atomic uint64_t used_ms; /* relaxed: a statistic */
+	_Atomic uint64_t use_count;
+};
+
+hyp_status hypi_storage_create(const hyp_tensor_place *place, size_t bytes, struct hypi_storage **ret_storage);
+hyp_status hypi_storage_foreign(void *data, size_t bytes, int device, bool read_only, hyp_tensor_deleter *deleter,
+                                void *context, struct hypi_storage **ret_storage);
+void hypi_storage_retain(struct hypi_storage *storage);
+void hypi_storage_release(struct hypi_storage *storage);
+hyp_status hypi_storage_lock(struct hypi_storage *storage, void **ret_data);
+void hypi_storage_unlock(struct hypi_storage *storage);
+
+/* A coarse monotonic clock in milliseconds. */
+uint64_t hypi_coarse_ms(void);
+
+#endif
