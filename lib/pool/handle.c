@@ -168,16 +168,17 @@ static uint32_t clock_now(hyp_pool *pool) {
 	return now;
 }
 
-/* Why the host pool gave no block. */
-static hyp_status why_not(hyp_pool *pool, size_t bytes) {
+/* Why the host pool gave no block: a span of its class, or its slices, would not fit under the limit; or it would. */
+static hyp_status why_not(hyp_pool *pool, size_t bytes, size_t alignment) {
 	hypi_large_pool *large = &pool->engine.large;
+	unsigned c = hypi_pool_class_of(pool, bytes, alignment);
+	size_t slices = c < HYPI_CLASSES ? hypi_class_slices(c) : hypi_slices_of(bytes);
 	hypi_lock_take(&large->lock);
-	size_t used = ((large->used_slices - large->small_slices) << HYPI_SLICE_LOG2) + large->huge_bytes;
-	bool small = bytes < pool->engine.threshold_bytes;
-	size_t limit = small ? large->small_limit_bytes : large->limit_bytes;
-	if (small) used = (large->small_slices + hypi_class_slices(hypi_class_of(bytes)) - 1) << HYPI_SLICE_LOG2;
+	size_t small = large->small_slices, used = large->used_slices - small, huge = large->huge_bytes;
 	hypi_unlock(&large->lock);
-	return limit != 0 && (used >= limit || bytes > limit - used) ? HYP_ERR_LIMIT : HYP_ERR_NO_MEMORY;
+	size_t limit = c < HYPI_CLASSES ? large->small_limit_bytes : large->limit_bytes;
+	size_t after = c < HYPI_CLASSES ? (small + slices) << HYPI_SLICE_LOG2 : ((used + slices) << HYPI_SLICE_LOG2) + huge;
+	return limit != 0 && after > limit ? HYP_ERR_LIMIT : HYP_ERR_NO_MEMORY;
 }
 
 static hyp_status block_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hypi_device_block *ret_block) {
@@ -188,11 +189,11 @@ static hyp_status block_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hy
 		}
 	}
 	void *p = alignment <= 16 ? hyp_pool_malloc(pool, bytes) : hypi_pool_alloc(pool, bytes, alignment, false);
-	if (p == NULL) return why_not(pool, bytes);
+	if (p == NULL) return why_not(pool, bytes, alignment);
 	ret_block->address = (uintptr_t)p;
 	ret_block->record = NULL;
-	/* An alignment beyond a slice makes a large block of a small one. */
-	ret_block->small = bytes < pool->engine.threshold_bytes && alignment <= HYPI_SLICE_BYTES;
+	ret_block->small = alignment <= 16 ? bytes < pool->engine.threshold_bytes
+	                                   : hypi_pool_class_of(pool, bytes, alignment) < HYPI_CLASSES;
 	return HYP_OK;
 }
 

@@ -37,6 +37,15 @@ HYP_INLINE bool hypi_pool_is_host(const hyp_pool *pool) {
 	return (pool->engine.large.backing.flags & HYP_BACKING_HOST) != 0 || pool == (const hyp_pool *)&hypi_default_engine;
 }
 
+/* The class that serves a request, HYPI_CLASSES for a large block: blocks lie at multiples of their size from a slice's
+ * edge, so any class whose size is a multiple of the alignment will do. */
+HYP_INLINE unsigned hypi_pool_class_of(const hyp_pool *pool, size_t bytes, size_t alignment) {
+	if (bytes >= pool->engine.threshold_bytes || alignment > HYPI_SLICE_BYTES) return HYPI_CLASSES;
+	unsigned c = hypi_class_of(bytes);
+	while (c < HYPI_CLASSES && (hypi_class_bytes(c) & (alignment - 1)) != 0) c++;
+	return c;
+}
+
 /* An allocation with everything a pool does when memory is short. NULL with errno. Host pools. */
 void *hypi_pool_alloc(hyp_pool *pool, size_t bytes, size_t alignment, bool zero);
 

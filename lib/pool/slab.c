@@ -173,11 +173,7 @@ static void large_free(hyp_pool *pool, device_run *r) {
 /* ---- both ---- */
 
 hyp_status hypi_device_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hypi_device_block *ret_block) {
-	unsigned c = HYPI_CLASSES;
-	if (bytes < pool->engine.threshold_bytes && alignment <= HYPI_SLICE_BYTES) {
-		c = hypi_class_of(bytes);
-		while (c < HYPI_CLASSES && (hypi_class_bytes(c) & (alignment - 1)) != 0) c++;
-	}
+	unsigned c = hypi_pool_class_of(pool, bytes, alignment);
 	hyp_status status = c < HYPI_CLASSES ? small_alloc(pool, c, ret_block) : large_alloc(pool, bytes, alignment, ret_block);
 	if (status == HYP_OK) count(&pool->engine, ret_block->bytes, true);
 	else hypi_add_relaxed(&pool->engine.failures, 1);
