@@ -2,11 +2,15 @@
 #include "core/large_pool.h"
 
 #include "base/atomic.h"
+#include "base/option.h"
 #include "core/meta.h"
 #include "core/page_map.h"
 
 #include <errno.h>
 #include <string.h>
+
+/* Whole arenas that stay: a program that swings around an arena's edge does not map and unmap each time. */
+enum { KEPT_WHOLE = 1 };
 
 void hypi_large_pool_init(hypi_large_pool *pool, const hyp_backing *backing, size_t arena_bytes, uint64_t decay_ms) {
 	memset(pool, 0, sizeof *pool);
@@ -70,6 +74,10 @@ static size_t granule_bytes(const hypi_large_pool *pool) {
 	return granule < HYPI_SLICE_BYTES ? HYPI_SLICE_BYTES : granule;
 }
 
+static void name_arena(uintptr_t base, size_t bytes) {
+	if (hypi_option_get(HYPI_OPTION_names)) hypi_os_name((void *)base, bytes, "hypool arena");
+}
+
 /* Reserves an arena; smaller and smaller ones when address space is short. Called without the lock. */
 static hyp_status make_arena(hypi_large_pool *pool, size_t least_bytes, hypi_arena **ret_arena) {
 	size_t bytes = pool->arena_bytes;
@@ -84,7 +92,7 @@ static hyp_status make_arena(hypi_large_pool *pool, size_t least_bytes, hypi_are
 		if (status == HYP_OK) {
 			status = pool->commit_whole ? pool->backing.commit(pool->backing.context, base, bytes) : HYP_OK;
 			if (status == HYP_OK && hypi_page_map_cover(base, bytes)) {
-				if (pool->backing.flags & HYP_BACKING_HOST) hypi_os_name((void *)base, bytes, "hypool arena");
+				if (pool->backing.flags & HYP_BACKING_HOST) name_arena(base, bytes);
 				hypi_arena_init(arena, base, (uint32_t)(bytes >> HYPI_SLICE_LOG2));
 				*ret_arena = arena;
 				return HYP_OK;
@@ -108,9 +116,21 @@ static bool within_limit(const hypi_large_pool *pool, size_t more_bytes, bool sm
 	return used <= limit && more_bytes <= limit - used;
 }
 
+static bool release_whole(hypi_large_pool *pool, uint32_t keep);
+
+/* The kernel refused address space: whatever stands empty goes back, now and from now on. Returns whether any did. */
+static bool squeeze(hypi_large_pool *pool) {
+	hypi_lock_take(&pool->lock);
+	pool->tight = true;
+	bool any = release_whole(pool, 0);
+	hypi_unlock(&pool->lock);
+	return any;
+}
+
 hyp_status hypi_large_pool_grow(hypi_large_pool *pool, size_t bytes) {
 	hypi_arena *arena;
 	hyp_status status = make_arena(pool, bytes, &arena);
+	if (status != HYP_OK && squeeze(pool)) status = make_arena(pool, bytes, &arena);
 	if (status != HYP_OK) return status;
 	hypi_lock_take(&pool->lock);
 	link_arena(pool, arena);
@@ -194,6 +214,7 @@ hyp_status hypi_large_pool_take_small(hypi_large_pool *pool, uint32_t count, hyp
 void hypi_large_pool_give(hypi_large_pool *pool, const hypi_run *run, bool dirty) {
 	hypi_lock_take(&pool->lock);
 	give_locked(pool, run, dirty);
+	if (HYP_UNLIKELY(pool->tight) && hypi_arena_is_whole(run->arena)) release_whole(pool, 0);
 	hypi_unlock(&pool->lock);
 }
 
@@ -268,13 +289,15 @@ static size_t purge_all(hypi_large_pool *pool, bool settled_only) {
 	return purged;
 }
 
-/* Unmaps whole clean arenas; one stays, so that a program that swings around an arena's edge does not map each time. */
-static void release_whole(hypi_large_pool *pool) {
-	if (pool->keep_arenas) return;
+/* Unmaps whole arenas until `keep` are left; clean ones only, unless address space is short. The caller holds the lock,
+ * which is open meanwhile. Returns whether any was unmapped. */
+static bool release_whole(hypi_large_pool *pool, uint32_t keep) {
+	bool any = false;
+	if (pool->keep_arenas) return false;
 	hypi_arena *next;
-	for (hypi_arena *arena = pool->all; arena != NULL && pool->whole_arenas > 1; arena = next) {
+	for (hypi_arena *arena = pool->all; arena != NULL && pool->whole_arenas > keep; arena = next) {
 		next = arena->all_next;
-		if (!hypi_arena_is_whole(arena) || arena->young || arena->purging) continue;
+		if (!hypi_arena_is_whole(arena) || (arena->young && !pool->tight) || arena->purging) continue;
 		unlink_arena(pool, arena);
 		hypi_unlock(&pool->lock);
 		size_t bytes = (size_t)arena->slices << HYPI_SLICE_LOG2;
@@ -283,10 +306,12 @@ static void release_whole(hypi_large_pool *pool) {
 		hypi_lock_take(&pool->lock);
 		if (!released) {
 			link_arena(pool, arena);
-			return;
+			return any;
 		}
+		any = true;
 		next = pool->all; /* the list may have changed meanwhile */
 	}
+	return any;
 }
 
 void hypi_large_pool_tick(hypi_large_pool *pool, uint64_t now_ms) {
@@ -296,14 +321,14 @@ void hypi_large_pool_tick(hypi_large_pool *pool, uint64_t now_ms) {
 	if (!atomic_compare_exchange_strong(&pool->epoch_ms, &due, next) || due == 0) return;
 	hypi_lock_take(&pool->lock);
 	purge_all(pool, true);
-	release_whole(pool);
+	release_whole(pool, KEPT_WHOLE);
 	hypi_unlock(&pool->lock);
 }
 
 size_t hypi_large_pool_purge(hypi_large_pool *pool) {
 	hypi_lock_take(&pool->lock);
 	size_t purged = purge_all(pool, false);
-	release_whole(pool);
+	release_whole(pool, pool->tight ? 0 : KEPT_WHOLE);
 	hypi_unlock(&pool->lock);
 	return purged;
 }
@@ -317,7 +342,10 @@ uintptr_t hypi_large_pool_map_huge(hypi_large_pool *pool, size_t bytes, size_t a
 	hypi_unlock(&pool->lock);
 	if (!allowed) return errno = ENOMEM, 0;
 	uintptr_t address = 0;
-	if (pool->backing.reserve(pool->backing.context, bytes, alignment, &address) == HYP_OK) {
+	hyp_status status = pool->backing.reserve(pool->backing.context, bytes, alignment, &address);
+	if (status != HYP_OK && squeeze(pool))
+		status = pool->backing.reserve(pool->backing.context, bytes, alignment, &address);
+	if (status == HYP_OK) {
 		if (hypi_page_map_cover(address, HYPI_SLICE_BYTES) &&
 		    (pool->backing.commit == NULL ||
 		     pool->backing.commit(pool->backing.context, address, bytes) == HYP_OK))

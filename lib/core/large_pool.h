@@ -54,6 +54,7 @@ typedef struct hypi_large_pool {
 	_Atomic uint64_t epoch_ms; /* when the next epoch ends */
 	uint64_t decay_ms;
 	bool keep_arenas;  /* never release an arena before the pool goes */
+	bool tight; /* address space was refused once, or is limited: drained arenas go back at once */
 	bool commit_whole; /* the backing's granule is larger than a slice: arenas are committed whole, and never purged */
 } hypi_large_pool;
 

@@ -157,7 +157,7 @@ static const char *compare(const hypi_engine *engine, const tally *heaps, const 
 	if (heaps->cached != arenas->cached) return "a kept large block is in no cache";
 	if (arenas->slices != engine->large.used_slices) return "spans and the count of used slices do not agree";
 	if (arenas->small_slices != engine->large.small_slices) return "the count of small blocks' slices is wrong";
-	uint64_t live = hypi_load_relaxed(&engine->large_bytes);
+	uint64_t live = hypi_large_live_bytes(engine);
 	if (engine->large.huge_bytes == 0 ? live != arenas->large_bytes : live < arenas->large_bytes)
 		return "the count of large blocks' bytes is wrong";
 	return NULL;

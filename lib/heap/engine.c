@@ -163,11 +163,7 @@ static void empty_arena(hypi_engine *engine, hypi_arena *arena) {
 
 static void forget_counts(hypi_engine *engine) {
 	memset(engine->homeless_frees, 0, sizeof engine->homeless_frees);
-	hypi_store_relaxed(&engine->large_allocs, 0);
-	hypi_store_relaxed(&engine->large_frees, 0);
-	hypi_store_relaxed(&engine->large_bytes, 0);
-	hypi_store_relaxed(&engine->large_total_bytes, 0);
-	hypi_store_relaxed(&engine->large_freed_bytes, 0);
+	memset(&engine->large_count, 0, sizeof engine->large_count);
 	hypi_store_relaxed(&engine->failures, 0);
 	hypi_store_relaxed(&engine->peak_bytes, 0);
 	hypi_store_relaxed(&engine->peak_active, 0);

@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RETURN_BATCH = 16, REFILL_LEAST = 8, LOOK_EVENTS = 8 };
+enum { RETURN_BATCH = 16, REFILL_LEAST = 8 };
 
 /* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
 static uint32_t limit_of(unsigned c) {
@@ -166,7 +166,7 @@ static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 }
 
 void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
-	if (++heap->ticks >= LOOK_EVENTS) hypi_heap_look(heap);
+	if (++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
 	bool was_busy = heap->busy, fresh = false;
 	heap->busy = true;
 	hypi_list *list = &heap->lists[c];
@@ -206,7 +206,7 @@ void hypi_heap_event(hypi_heap *heap, unsigned c) {
 		heap->busy = was_busy;
 	}
 	hypi_list_arm(heap, c);
-	if (++heap->ticks >= LOOK_EVENTS) hypi_heap_look(heap);
+	if (++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
 }
 
 /* ---- what others freed ---- */

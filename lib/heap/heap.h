@@ -29,6 +29,7 @@
 #include "core/span.h"
 
 #define HYPI_TICK 128u /* most local frees of a class between two events */
+#define HYPI_LOOK_EVENTS 8u /* slow paths between two looks at the clock */
 #define HYPI_OUTBOX_ENTRIES 32u
 #define HYPI_OUTBOX_BYTES 4096u /* blocks of one span gathered before they are pushed */
 #define HYPI_CACHE_ENTRIES 8u   /* freed large blocks that a heap keeps */
@@ -63,6 +64,11 @@ typedef struct hypi_bin {
 	_Atomic uint64_t past_allocs, past_frees; /* counted before the 32-bit counters were set back */
 } hypi_bin;
 
+/* Large blocks, in usable bytes. A heap's has one writer. */
+typedef struct hypi_large_count {
+	_Atomic uint64_t allocs, frees, allocated_bytes, freed_bytes;
+} hypi_large_count;
+
 struct hypi_sampler;
 struct hypi_slot;
 struct hypi_handle_chunk;
@@ -78,6 +84,7 @@ typedef struct hypi_heap {
 	bool busy;        /* inside a slow path: after a fork, lists may be half changed */
 	hypi_bin bins[HYPI_CLASSES];
 	hypi_outbox_entry outbox[HYPI_OUTBOX_ENTRIES];
+	hypi_large_count large_count;
 	hypi_span *cache[HYPI_CACHE_ENTRIES]; /* oldest first */
 	uint32_t cached;
 	size_t cached_bytes;
@@ -109,11 +116,7 @@ typedef struct hypi_engine {
 	hypi_span *huges;         /* huge blocks, so that a pool can be emptied; `lock` */
 	void *pool;               /* what lib/pool keeps beside the engine */
 	_Atomic uint32_t clock_ms; /* coarse; moved by the calls of hypool/handle.h */
-	HYP_CACHE_ALIGNED _Atomic uint64_t large_allocs;
-	_Atomic uint64_t large_frees;
-	_Atomic uint64_t large_bytes;       /* usable bytes of live large blocks */
-	_Atomic uint64_t large_total_bytes; /* ever allocated */
-	_Atomic uint64_t large_freed_bytes;
+	HYP_CACHE_ALIGNED hypi_large_count large_count; /* by threads without a heap; any thread adds */
 	_Atomic uint64_t failures; /* requests that ended in NULL */
 	_Atomic uint64_t peak_bytes, peak_active;
 	_Atomic uint64_t homeless_frees[HYPI_CLASSES]; /* by threads without a heap */
@@ -186,6 +189,9 @@ HYP_INLINE hypi_heap *hypi_heap_of(hypi_engine *engine) {
 /* Abandons the thread's heaps in the engines that still exist. */
 void hypi_pool_heaps_exit(void);
 
+/* The class that serves a request of `bytes` at an alignment; HYPI_CLASSES: it is a large block. */
+unsigned hypi_class_for(size_t bytes, size_t alignment);
+
 /* Any engine. `heap`: the caller's there, or NULL. NULL with ENOMEM; counts the failure. */
 void *hypi_engine_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero);
 
@@ -239,7 +245,10 @@ bool hypi_heap_drain(hypi_heap *heap);
 void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero);
 void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span);
 /* Grows or shrinks where it is or by moving pages; NULL: the caller must copy. */
-void *hypi_large_resize(hypi_engine *engine, hypi_span *span, void *p, size_t bytes);
+void *hypi_large_resize(hypi_engine *engine, hypi_heap *heap, hypi_span *span, void *p, size_t bytes);
+/* Sums over heaps. The caller holds the engine's lock, or no other thread uses the engine. */
+void hypi_large_count_sum(const hypi_engine *engine, hypi_large_count *ret_sum);
+uint64_t hypi_large_live_bytes(const hypi_engine *engine);
 void hypi_large_cache_flush(hypi_heap *heap, uint64_t older_than_ms);
 
 /* ---- questions ---- */

@@ -15,16 +15,40 @@
 
 enum { KEEP_ON_MISS_BYTES = 4 << 20 };
 
-static void count_alloc(hypi_engine *engine, size_t bytes) {
-	hypi_add_relaxed(&engine->large_allocs, 1);
-	hypi_add_relaxed(&engine->large_bytes, bytes);
-	hypi_add_relaxed(&engine->large_total_bytes, bytes);
+static void add(_Atomic uint64_t *count, uint64_t n, bool alone) {
+	if (alone) hypi_count_add(count, n);
+	else hypi_add_relaxed(count, n);
 }
 
-static void count_free(hypi_engine *engine, size_t bytes) {
-	hypi_add_relaxed(&engine->large_frees, 1);
-	hypi_sub_relaxed(&engine->large_bytes, bytes);
-	hypi_add_relaxed(&engine->large_freed_bytes, bytes);
+static void count_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes) {
+	hypi_large_count *count = heap != NULL ? &heap->large_count : &engine->large_count;
+	add(&count->allocs, 1, heap != NULL);
+	add(&count->allocated_bytes, bytes, heap != NULL);
+}
+
+static void count_free(hypi_engine *engine, hypi_heap *heap, size_t bytes) {
+	hypi_large_count *count = heap != NULL ? &heap->large_count : &engine->large_count;
+	add(&count->frees, 1, heap != NULL);
+	add(&count->freed_bytes, bytes, heap != NULL);
+}
+
+static void sum(hypi_large_count *total, const hypi_large_count *count) {
+	hypi_count_add(&total->allocs, hypi_load_relaxed(&count->allocs));
+	hypi_count_add(&total->frees, hypi_load_relaxed(&count->frees));
+	hypi_count_add(&total->allocated_bytes, hypi_load_relaxed(&count->allocated_bytes));
+	hypi_count_add(&total->freed_bytes, hypi_load_relaxed(&count->freed_bytes));
+}
+
+void hypi_large_count_sum(const hypi_engine *engine, hypi_large_count *ret_sum) {
+	memset(ret_sum, 0, sizeof *ret_sum);
+	sum(ret_sum, &engine->large_count);
+	for (const hypi_heap *heap = engine->heaps; heap != NULL; heap = heap->next) sum(ret_sum, &heap->large_count);
+}
+
+uint64_t hypi_large_live_bytes(const hypi_engine *engine) {
+	hypi_large_count total;
+	hypi_large_count_sum(engine, &total);
+	return hypi_load_relaxed(&total.allocated_bytes) - hypi_load_relaxed(&total.freed_bytes);
 }
 
 /* Huge blocks are in no arena: the engine lists them, so that a pool can be emptied. */
@@ -144,7 +168,7 @@ void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_
 	bool zeroed = false;
 	hypi_span *span = NULL;
 	if (!huge && heap != NULL) {
-		hypi_heap_look(heap);
+		if (++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
 		span = cache_take(heap, slices, alignment);
 	}
 	if (span == NULL)
@@ -155,7 +179,7 @@ void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_
 	span->engine = engine;
 	if (huge) list_huge(engine, span);
 	hypi_page_map_set(span->base, 1, span);
-	count_alloc(engine, usable);
+	count_alloc(engine, heap, usable);
 	if (zero && !zeroed) memset((void *)span->base, 0, bytes);
 	return (void *)span->base;
 no_memory:
@@ -166,13 +190,13 @@ no_memory:
 
 void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span) {
 	int saved = errno;
-	count_free(engine, span->block_bytes);
+	count_free(engine, heap, span->block_bytes);
 	if (heap == NULL || hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE || !cache_put(heap, span)) release(engine, span);
-	if (heap != NULL) hypi_heap_look(heap);
+	if (heap != NULL && ++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
 	errno = saved;
 }
 
-void *hypi_large_resize(hypi_engine *engine, hypi_span *span, void *p, size_t bytes) {
+void *hypi_large_resize(hypi_engine *engine, hypi_heap *heap, hypi_span *span, void *p, size_t bytes) {
 	size_t usable, slices;
 	if (bytes > PTRDIFF_MAX) return NULL;
 	usable = hypi_round_up(bytes, hypi_os.page_bytes);
@@ -185,7 +209,7 @@ void *hypi_large_resize(hypi_engine *engine, hypi_span *span, void *p, size_t by
 	span->slices = run.count;
 	size_t before = span->block_bytes;
 	span->block_bytes = usable;
-	count_free(engine, before);
-	count_alloc(engine, usable);
+	count_free(engine, heap, before);
+	count_alloc(engine, heap, usable);
 	return p;
 }

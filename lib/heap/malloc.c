@@ -36,12 +36,18 @@ static void *alloc_large(hypi_engine *engine, hypi_heap *heap, size_t bytes, siz
 	return p;
 }
 
-void *hypi_engine_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
-	if (bytes >= engine->threshold_bytes || alignment > HYPI_SLICE_BYTES)
-		return alloc_large(engine, heap, bytes, alignment, zero);
+unsigned hypi_class_for(size_t bytes, size_t alignment) {
+	if (bytes >= HYPI_SMALL_LIMIT || alignment > HYPI_SLICE_BYTES) return HYPI_CLASSES;
 	unsigned c = hypi_class_of(bytes);
 	/* Blocks lie at multiples of their size from a slice's edge: any class whose size is a multiple will do. */
 	while (c < HYPI_CLASSES && (hypi_class_bytes(c) & (alignment - 1)) != 0) c++;
+	return c;
+}
+
+void *hypi_engine_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
+	if (bytes >= engine->threshold_bytes || alignment > HYPI_SLICE_BYTES)
+		return alloc_large(engine, heap, bytes, alignment, zero);
+	unsigned c = hypi_class_for(bytes, alignment);
 	if (c == HYPI_CLASSES) return alloc_large(engine, heap, bytes, alignment, zero);
 	bool zeroed = false;
 	void *p = heap != NULL && hypi_sample_concerns(heap) ? hypi_sample_small(heap, c, bytes, &zeroed) : NULL;
@@ -114,6 +120,9 @@ void hypi_free_slow(void *p) {
 
 /* ---- realloc ---- */
 
+/* Whether a block of `have` bytes stays where it is for `bytes`: shrinking by a little is not worth a copy. */
+static bool keeps(size_t have, size_t bytes) { return bytes > have / 2 || have <= 32; }
+
 static void *move(hypi_engine *engine, void *p, size_t have, size_t bytes) {
 	void *q = engine == &hypi_default_engine ? hypi_alloc(bytes)
 	                                         : hypi_engine_alloc(engine, hypi_heap_for(engine), bytes, 1, false);
@@ -139,10 +148,9 @@ void *hyp_realloc(void *p, size_t bytes) {
 	hypi_engine *engine = hypi_span_engine(span);
 	size_t have = span->block_bytes;
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
-		/* Stay while the block fits and at least half of it is used: shrinking by a little is not worth a copy. */
-		if (bytes <= have && (bytes > have / 2 || have <= 32)) return p;
+		if (bytes <= have && keeps(have, bytes)) return p;
 	} else {
-		void *q = hypi_large_resize(engine, span, p, bytes);
+		void *q = hypi_large_resize(engine, hypi_heap_of(engine), span, p, bytes);
 		if (q != NULL) {
 			if (span->block_bytes != have) resized(span, bytes);
 			return q;
@@ -188,28 +196,35 @@ size_t hyp_usable_size(const void *p) {
 	return p == NULL ? 0 : hypi_span_of_block(p, &misuse_pointer)->block_bytes;
 }
 
-void hyp_free_sized(void *p, size_t bytes) {
+/* Whether a block may be one that was asked for with this size, or was left where it is by realloc with it. */
+static bool fits(const hypi_span *span, size_t bytes, size_t alignment) {
+	size_t have = span->block_bytes;
+	if (bytes > have) return false;
+	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL)
+		return hypi_round_up(bytes == 0 ? 1 : bytes, hypi_os.page_bytes) == have;
+	return hypi_class_for(bytes, alignment) == span->class_index || keeps(have, bytes);
+}
+
+static void free_checked(void *p, size_t bytes, size_t alignment) {
 #if HYP_CHECKS
 	if (p != NULL) {
 		const hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
-		bool fits = hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL
-		                ? bytes < HYPI_SMALL_LIMIT && bytes <= span->block_bytes
-		                : bytes <= span->block_bytes && (bytes == 0 ? 1 : bytes) + hypi_os.page_bytes > span->block_bytes;
-		if (!fits) hypi_fatal("size mismatch", p, span->block_bytes);
+		if (!fits(span, bytes, alignment)) hypi_fatal("size mismatch", p, span->block_bytes);
 	}
 #else
 	(void)bytes;
+	(void)alignment;
 #endif
 	hypi_free(p);
 }
 
+void hyp_free_sized(void *p, size_t bytes) { free_checked(p, bytes, 1); }
+
 void hyp_free_aligned_sized(void *p, size_t alignment, size_t bytes) {
 #if HYP_CHECKS
 	if (p != NULL && ((uintptr_t)p & (alignment - 1)) != 0) hypi_fatal("alignment mismatch", p, 0);
-#else
-	(void)alignment;
 #endif
-	hyp_free_sized(p, bytes);
+	free_checked(p, bytes, alignment);
 }
 
 size_t hyp_trim(void) {

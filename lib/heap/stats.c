@@ -62,11 +62,16 @@ void hypi_engine_stats(hypi_engine *engine, hyp_stats *ret_stats) {
 		s.small_bytes += classes[c].active * classes[c].block_bytes;
 		s.small_span_bytes += classes[c].span_bytes;
 	}
-	s.large_bytes = hypi_load_relaxed(&engine->large_bytes);
-	s.allocations += hypi_load_relaxed(&engine->large_allocs);
-	s.frees += hypi_load_relaxed(&engine->large_frees);
-	s.allocated_bytes += hypi_load_relaxed(&engine->large_total_bytes);
-	s.freed_bytes += hypi_load_relaxed(&engine->large_freed_bytes);
+	hypi_large_count large;
+	hypi_lock_take(&engine->lock);
+	hypi_large_count_sum(engine, &large);
+	s.heaps = engine->heap_count;
+	hypi_unlock(&engine->lock);
+	s.large_bytes = hypi_load_relaxed(&large.allocated_bytes) - hypi_load_relaxed(&large.freed_bytes);
+	s.allocations += hypi_load_relaxed(&large.allocs);
+	s.frees += hypi_load_relaxed(&large.frees);
+	s.allocated_bytes += hypi_load_relaxed(&large.allocated_bytes);
+	s.freed_bytes += hypi_load_relaxed(&large.freed_bytes);
 	s.current_bytes = s.allocated_bytes - s.freed_bytes;
 	s.active = s.allocations - s.frees;
 	s.failures = hypi_load_relaxed(&engine->failures);
@@ -78,9 +83,6 @@ void hypi_engine_stats(hypi_engine *engine, hyp_stats *ret_stats) {
 	s.metadata_bytes = hypi_meta_used_bytes() + (s.reserved_bytes >> HYPI_SLICE_LOG2) * sizeof(hypi_span *);
 	s.resident_bytes = hypi_os_resident_bytes();
 	s.peak_resident_bytes = hypi_os_peak_resident_bytes();
-	hypi_lock_take(&engine->lock);
-	s.heaps = engine->heap_count;
-	hypi_unlock(&engine->lock);
 	*ret_stats = s;
 }
 

@@ -179,12 +179,20 @@ static void fork_child(void) {
 
 /* ---- the process ---- */
 
+/* Where address space is limited, arenas are a small part of it: thread stacks need some, too. */
+static size_t arena_bytes(void) {
+	size_t bytes = hypi_option_get(HYPI_OPTION_arena), least = (size_t)1 << 20;
+	size_t share = hypi_os.address_limit_bytes / 16;
+	if (hypi_os.address_limit_bytes != 0 && share < bytes) bytes = share;
+	return (size_t)1 << hypi_log2_floor(bytes < least ? least : bytes);
+}
+
 static void start(void) {
 	hypi_os_init();
 	hypi_options_init(hypi_os_environment(), hypi_os.secure);
 	hypi_link_key = (hypi_mix64(hypi_os.random) & ~UINT64_C(15)) | HYPI_LINK_NIBBLE;
-	hypi_engine_init(&hypi_default_engine, hypi_backing_anonymous(), hypi_option_get(HYPI_OPTION_arena),
-	                 hypi_option_get(HYPI_OPTION_decay));
+	hypi_engine_init(&hypi_default_engine, hypi_backing_anonymous(), arena_bytes(), hypi_option_get(HYPI_OPTION_decay));
+	hypi_default_engine.large.tight = hypi_os.address_limit_bytes != 0;
 	hypi_default_engine.serial = hypi_default_engine.front_serial = HYPI_DEFAULT_SERIAL;
 	hypi_os_thread_exit_init(on_thread_exit);
 }

@@ -51,6 +51,9 @@ void hypi_os_init(void) {
 	cpu_set_t set;
 	hypi_os.cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 	if (hypi_os.cpus == 0) hypi_os.cpus = 1;
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		hypi_os.address_limit_bytes = (size_t)limit.rlim_cur;
 	hypi_os.ready = true;
 }
 

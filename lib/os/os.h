@@ -23,6 +23,7 @@ typedef struct hypi_os_info {
 	uint64_t random;        /* the process's own secret */
 	unsigned cpus;          /* online when the process started */
 	bool secure;            /* runs with more rights than its caller */
+	size_t address_limit_bytes; /* of the process (RLIMIT_AS) at the start; 0: none */
 	bool ready;
 } hypi_os_info;
 

@@ -270,7 +270,7 @@ void *hyp_pool_realloc(hyp_pool *pool, void *p, size_t bytes) {
 	size_t have = span->block_bytes;
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
 		if (bytes <= have && (bytes > have / 2 || have <= 32)) return p;
-	} else if (hypi_large_resize(&pool->engine, span, p, bytes) != NULL) {
+	} else if (hypi_large_resize(&pool->engine, hypi_heap_of(&pool->engine), span, p, bytes) != NULL) {
 		if (pool->engine.zero_on_alloc && span->block_bytes > have)
 			memset((char *)p + have, 0, span->block_bytes - have);
 		return p;

@@ -36,13 +36,11 @@ typedef struct device_run {
 
 static void count(hypi_engine *engine, size_t bytes, bool alloc) {
 	if (alloc) {
-		hypi_add_relaxed(&engine->large_allocs, 1);
-		hypi_add_relaxed(&engine->large_bytes, bytes);
-		hypi_add_relaxed(&engine->large_total_bytes, bytes);
+		hypi_add_relaxed(&engine->large_count.allocs, 1);
+		hypi_add_relaxed(&engine->large_count.allocated_bytes, bytes);
 	} else {
-		hypi_add_relaxed(&engine->large_frees, 1);
-		hypi_sub_relaxed(&engine->large_bytes, bytes);
-		hypi_add_relaxed(&engine->large_freed_bytes, bytes);
+		hypi_add_relaxed(&engine->large_count.frees, 1);
+		hypi_add_relaxed(&engine->large_count.freed_bytes, bytes);
 	}
 }
 

@@ -201,7 +201,7 @@ int main(int count, char **words) {
 	hyp_trim();
 	examine();
 	must(hypi_default_engine.large.used_slices == 0, "slices are in use after all was freed and trimmed");
-	must(hypi_load_relaxed(&hypi_default_engine.large_bytes) == 0, "large blocks are left over");
+	must(hypi_large_live_bytes(&hypi_default_engine) == 0, "large blocks are left over");
 	must(atomic_load(&handed_over) > 0 || threads * rounds < 4, "no block changed hands");
 	printf("%llu operations, %llu blocks handed over, %u heaps\n", (unsigned long long)atomic_load(&operations),
 	       (unsigned long long)atomic_load(&handed_over), hypi_default_engine.heap_count);

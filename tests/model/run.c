@@ -264,7 +264,7 @@ static bool finish(size_t count) {
 	const hypi_large_pool *pool = &hypi_default_engine.large;
 	const char *wrong = hypi_engine_check(&hypi_default_engine);
 	if (wrong != NULL) return fail(wrong, count);
-	if (hypi_load_relaxed(&hypi_default_engine.large_bytes) != 0) return fail("large blocks are left over", count);
+	if (hypi_large_live_bytes(&hypi_default_engine) != 0) return fail("large blocks are left over", count);
 	if (pool->huge_bytes != 0) return fail("huge blocks are left over", count);
 	if (pool->used_slices != 0) return fail("slices are in use after all was freed and trimmed", count);
 	return true;
