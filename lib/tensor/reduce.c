@@ -148,6 +148,18 @@ static void block_floats(const struct reduction *r, enum hypi_num num, const voi
 	}
 }
 
+/* The same of narrow numbers: deviations from the mean as an F32, and what that rounding moved taken off. */
+static void block_variance_f32(const float *x, int64_t n, struct accumulator *a) {
+	float deviation[HYPI_BLOCK];
+	const struct hypi_kernels *k = hypi_kernels();
+	a->f = k->reduce.sum_f32(x, (size_t)n) / (double)n;
+	float mean = (float)a->f;
+	k->elementwise.binary[HYPI_F32][HYPI_SUB][HYPI_VS](deviation, x, &mean, (size_t)n);
+	double moved = a->f - (double)mean, square = k->reduce.dot_f32(deviation, deviation, (size_t)n);
+	a->square = square - (double)n * moved * moved;
+	if (a->square < 0) a->square = 0;
+}
+
 static void block_variance(const double *x, int64_t n, struct accumulator *a) {
 	double deviation[HYPI_BLOCK];
 	a->f = hypi_kernels()->reduce.sum_f64(x, (size_t)n) / (double)n;
@@ -197,7 +209,9 @@ static void one_block(const struct reduction *r, const char *data, int64_t strid
 		bool any = memchr(bits, 1, (size_t)n) != NULL, all = memchr(bits, 0, (size_t)n) == NULL;
 		ret_a->i = r->op == HYP_OP_ANY ? any : all;
 	} else if (is_variance(r->op)) {
-		block_variance(hypi_load(buffer, HYPI_F64, r->dtype, data, stride, n), n, ret_a);
+		if (hypi_num_of(r->dtype) == HYPI_F32)
+			block_variance_f32(hypi_load(buffer, HYPI_F32, r->dtype, data, stride, n), n, ret_a);
+		else block_variance(hypi_load(buffer, HYPI_F64, r->dtype, data, stride, n), n, ret_a);
 	} else if (r->real) {
 		enum hypi_num num = hypi_num_of(r->dtype) == HYPI_F32 && r->op != HYP_OP_PROD ? HYPI_F32 : HYPI_F64;
 		block_floats(r, num, hypi_load(buffer, num, r->dtype, data, stride, n), n, ret_a);
@@ -470,6 +484,20 @@ static void by_column_f32(void *context, int64_t begin, int64_t end) {
 	}
 }
 
+/* And along them. */
+static void by_row_f32(void *context, int64_t begin, int64_t end) {
+	const struct reduction *r = context;
+	const struct hypi_reduce *k = &hypi_kernels()->reduce;
+	size_t stride = (size_t)(r->kept_stride[0] / 4), rows = (size_t)(end - begin), columns = (size_t)r->length;
+	float *dst = (float *)(void *)r->out + begin;
+	const float *src = (const float *)(const void *)r->in + (size_t)begin * stride;
+	if (r->op == HYP_OP_AMIN) k->min_axis1_f32(dst, src, rows, columns, stride);
+	else if (r->op == HYP_OP_AMAX) k->max_axis1_f32(dst, src, rows, columns, stride);
+	else k->sum_axis1_f32(dst, src, rows, columns, stride);
+	if (r->op == HYP_OP_MEAN)
+		for (size_t j = 0; j < rows; j++) dst[j] = (float)((double)dst[j] / (double)r->length);
+}
+
 /* The kept axis that is denser than every reduced one; -1 if there is none. */
 static int densest_kept(const struct reduction *r) {
 	int best = -1;
@@ -485,10 +513,15 @@ static int densest_kept(const struct reduction *r) {
 
 static hyp_status run(struct reduction *r) {
 	r->column_axis = densest_kept(r);
-	if (r->column_axis < 0) return run_by_output(r);
 	bool simple = r->op == HYP_OP_SUM || r->op == HYP_OP_MEAN || r->op == HYP_OP_AMIN || r->op == HYP_OP_AMAX;
-	if (simple && r->dtype == HYP_F32 && r->kept_rank == 1 && r->kept_stride[0] == 4 && r->reduced.rank == 1 &&
-	    r->reduced.stride[0][0] > 0) {
+	bool matrix = simple && r->dtype == HYP_F32 && r->kept_rank == 1 && r->reduced.rank == 1;
+	if (matrix && r->column_axis < 0 && r->reduced.stride[0][0] == 4 && r->kept_stride[0] >= 4 * r->length &&
+	    r->length > 0 && r->outputs > 1) {
+		hypi_parallel(r->outputs, GRAIN / r->length + 1, by_row_f32, r);
+		return HYP_OK;
+	}
+	if (r->column_axis < 0) return run_by_output(r);
+	if (matrix && r->kept_stride[0] == 4 && r->reduced.stride[0][0] > 0) {
 		hypi_parallel((r->kept_shape[0] + KERNEL_COLUMNS - 1) / KERNEL_COLUMNS, 1, by_column_f32, r);
 		return HYP_OK;
 	}

@@ -6,6 +6,7 @@
 #include "device/device.h"
 #include "tensor/internal.h"
 
+#include <hypool/handle.h>
 #include <hypool/hypool.h>
 
 #include <time.h>
@@ -67,9 +68,10 @@ hyp_status hypi_storage_create(const hyp_tensor_place *place, size_t bytes, stru
 		s->data = (void *)address;
 		if (status != HYP_OK) (void)hypi_fail(status, "device %d: no %zu bytes", device, bytes);
 	} else {
-		s->pool = pool;
-		s->data = hyp_aligned_alloc(alignment, bytes == 0 ? 1 : bytes);
-		if (s->data == NULL) status = no_memory(bytes);
+		s->pool = pool != NULL ? pool : hyp_pool_default();
+		status = hyp_handle_alloc(s->pool, bytes == 0 ? 1 : bytes, alignment, 0, &s->handle);
+		if (HYP_UNLIKELY(status != HYP_OK))
+			(void)hypi_fail(status, "no %zu bytes for a tensor: %s", bytes, hyp_status_message(status));
 	}
 	if (status != HYP_OK) {
 		hyp_free(s);
@@ -104,7 +106,10 @@ void hypi_storage_release(struct hypi_storage *storage) {
 	} else if (storage->kind == HYPI_STORAGE_DEVICE) {
 		hyp_device_free(storage->device, (uintptr_t)storage->data);
 	} else {
-		hyp_free(storage->data);
+		/* An operation unlocks before it lets go; a caller may have forgotten to: undo that rather than leak. */
+		while (hyp_handle_free(storage->pool, storage->handle) == HYP_ERR_BUSY &&
+		       hyp_handle_unlock(storage->pool, storage->handle) == HYP_OK) {
+		}
 	}
 	hyp_free(storage);
 }
@@ -112,8 +117,13 @@ void hypi_storage_release(struct hypi_storage *storage) {
 hyp_status hypi_storage_lock(struct hypi_storage *storage, void **ret_data) {
 	hypi_store_relaxed(&storage->used_ms, hypi_coarse_ms());
 	hypi_store_relaxed(&storage->use_count, hypi_load_relaxed(&storage->use_count) + 1);
+	if (storage->kind == HYPI_STORAGE_POOL) return hyp_handle_lock(storage->pool, storage->handle, ret_data);
 	*ret_data = storage->data;
 	return HYP_OK;
 }
 
-void hypi_storage_unlock(struct hypi_storage *storage) { (void)storage; }
+void hypi_storage_unlock(struct hypi_storage *storage) {
+	if (storage->kind != HYPI_STORAGE_POOL) return;
+	hyp_status status = hyp_handle_unlock(storage->pool, storage->handle);
+	(void)status;
+}

@@ -2,8 +2,8 @@
  * tensor/storage.h: the bytes under tensors.
  *
  * Three kinds: a block of a pool behind a handle, which the pool may move while nobody has it locked; foreign memory
- * with a deleter; device memory. Locks count; `data` is valid from the first lock to the last unlock (always, for
- * foreign and device storage). A storage's count of references is the number of tensors on it.
+ * with a deleter; device memory. A lock gives the address, which holds until the matching unlock. A storage's count of
+ * references is the number of tensors on it; whoever locks holds one.
  */
 #ifndef HYPI_TENSOR_STORAGE_H
 #define HYPI_TENSOR_STORAGE_H
@@ -21,7 +21,7 @@ struct hypi_storage {
 	int32_t device;
 	struct hyp_pool *pool;
 	uint64_t handle; /* of a pool's block */
-	void *data;      /* FOREIGN: the lowest byte; DEVICE: its address; POOL without handles: the block */
+	void *data;      /* FOREIGN: the lowest byte; DEVICE: its address; POOL: NULL, the block may move */
 	size_t bytes;
 	hyp_tensor_deleter *deleter;
 	void *context;

@@ -295,13 +295,18 @@ class Cases:
         if op in ("var", "std", "norm"):
             scale = np.nanmax(np.abs(np.where(np.isfinite(wide), wide, 0))) if wide.size else 0
             self.same(got, want, what, 16.0, absolute=float(scale) ** (2 if op == "var" else 1) * unit * 8 *
-                      (1 if want.dtype != np.float64 else 8))
+                      (1 if want.dtype != np.float64 else 8 + length / 8))
         elif op in ("sum", "mean", "prod") and want.dtype.kind == "f":
             # The kernels' bound, 14 u sum|x| = 7 EPS, and the final rounding.
             factor = 8.0 if op != "prod" else 0.0
             compute = max(unit, EPS["f32"] if want.dtype != np.float64 else 0)
             slack = np.max(np.asarray(bound, np.float64), initial=0.0) * factor * (compute if want.dtype != np.float16 else EPS["f32"])
-            self.same(got, want, what, 1.0 if op != "prod" else 32.0, absolute=float(slack))
+            if op == "prod":
+                with np.errstate(all="ignore"):
+                    logs = np.abs(np.log10(np.abs(wide.astype(np.float64))))
+                if np.sum(logs[np.isfinite(logs)]) > 290:
+                    return  # whether it overflows on the way depends on the order
+            self.same(got, want, what, 1.0 if op != "prod" else 32.0 + length, absolute=float(slack))
         else:
             self.same(got, want, what)
 
