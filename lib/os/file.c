@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +18,11 @@ int hypi_os_file_open(hypi_file_kind kind, const char *name, bool create) {
 
 bool hypi_os_file_remove(hypi_file_kind kind, const char *name) {
 	return (kind == HYPI_FILE_SHARED ? shm_unlink(name) : unlink(name)) == 0;
+}
+
+hyp_status hypi_os_file_publish(int fd, const char *from, const char *to) {
+	if (hypi_fault(HYPI_FAULT_FILE)) return HYP_ERR_OS;
+	return fsync(fd) == 0 && rename(from, to) == 0 ? HYP_OK : HYP_ERR_OS;
 }
 
 int hypi_os_memory_file(const char *name) {
@@ -55,6 +61,16 @@ void hypi_os_file_close(int fd) {
 	int saved = errno;
 	close(fd);
 	errno = saved;
+}
+
+int hypi_os_file_duplicate(int fd) {
+	if (hypi_fault(HYPI_FAULT_FILE)) return -1;
+	return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+hyp_status hypi_os_file_rewind(int fd) {
+	if (hypi_fault(HYPI_FAULT_FILE)) return HYP_ERR_OS;
+	return lseek(fd, 0, SEEK_SET) == 0 ? HYP_OK : HYP_ERR_OS;
 }
 
 void *hypi_os_file_map(int fd, size_t offset, size_t bytes, void *address) {

@@ -18,6 +18,9 @@ typedef enum hypi_file_kind {
 int hypi_os_file_open(hypi_file_kind kind, const char *name, bool create);
 bool hypi_os_file_remove(hypi_file_kind kind, const char *name);
 
+/* Brings what was written to the disk and then gives the file its name, in place of what had it. */
+HYP_MUST_USE hyp_status hypi_os_file_publish(int fd, const char *from, const char *to);
+
 /* A file of no name, in memory; it can be sealed. -1: none to be had here. */
 int hypi_os_memory_file(const char *name);
 
@@ -28,6 +31,8 @@ bool hypi_os_file_seal(int fd);
 HYP_MUST_USE hyp_status hypi_os_file_resize(int fd, size_t bytes);
 bool hypi_os_file_size(int fd, size_t *ret_bytes);
 void hypi_os_file_close(int fd);
+int hypi_os_file_duplicate(int fd); /* -1 with errno */
+HYP_MUST_USE hyp_status hypi_os_file_rewind(int fd);
 
 /* Maps [offset, offset + bytes) shared, readable and writable, over the reserved range at `address`, or anywhere when
  * that is NULL. NULL with errno. */
