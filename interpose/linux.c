@@ -27,8 +27,6 @@
 
 EXPORT void *malloc(size_t bytes) { return hypi_alloc(bytes); }
 EXPORT void free(void *p) { hypi_free(p); }
-EXPORT void cfree(void *p);
-EXPORT void cfree(void *p) { hypi_free(p); }
 EXPORT void *calloc(size_t count, size_t bytes) { return hyp_calloc(count, bytes); }
 EXPORT void *realloc(void *p, size_t bytes) { return hyp_realloc(p, bytes); }
 EXPORT void *reallocarray(void *p, size_t count, size_t bytes) { return hyp_reallocarray(p, count, bytes); }
@@ -45,12 +43,6 @@ EXPORT void *valloc(size_t bytes) {
 	hypi_process_init();
 	return hyp_aligned_alloc(hypi_os.page_bytes, bytes);
 }
-EXPORT void *pvalloc(size_t bytes) {
-	hypi_process_init();
-	size_t rounded;
-	if (!hypi_round_up_checked(bytes, hypi_os.page_bytes, &rounded)) return errno = ENOMEM, NULL;
-	return hyp_aligned_alloc(hypi_os.page_bytes, rounded == 0 ? hypi_os.page_bytes : rounded);
-}
 EXPORT size_t malloc_usable_size(void *p) { return hyp_usable_size(p); }
 
 EXPORT void free_sized(void *p, size_t bytes);
@@ -60,9 +52,20 @@ EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes) {
 	hyp_free_aligned_sized(p, alignment, bytes);
 }
 
+/* What only glibc has is replaced only there; another C library has neither the symbol nor a caller of it. */
+#if defined(__GLIBC__)
+EXPORT void cfree(void *p);
+EXPORT void cfree(void *p) { hypi_free(p); }
+EXPORT void *pvalloc(size_t bytes) {
+	hypi_process_init();
+	size_t rounded;
+	if (!hypi_round_up_checked(bytes, hypi_os.page_bytes, &rounded)) return errno = ENOMEM, NULL;
+	return hyp_aligned_alloc(hypi_os.page_bytes, rounded == 0 ? hypi_os.page_bytes : rounded);
+}
 EXPORT int malloc_trim(size_t pad) {
 	(void)pad;
 	return hyp_trim() > 0;
 }
+#endif
 
 #endif

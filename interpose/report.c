@@ -20,6 +20,9 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+/* glibc alone has these questions. */
+#if defined(__GLIBC__)
+
 #if HYP_HAVE_MALLINFO2
 /* The fields that glibc's manual names, in its meaning; those of its own bins that hypool does not have are 0. */
 EXPORT struct mallinfo2 mallinfo2(void) {
@@ -102,6 +105,8 @@ EXPORT int mallopt(int parameter, int value) {
 	default: return 0;
 	}
 }
+
+#endif /* glibc */
 
 /* The C library has set `environ` by now: whatever came before ran on the defaults. */
 __attribute__((constructor)) static void at_start(void) {
