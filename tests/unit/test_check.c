@@ -96,9 +96,9 @@ START_TEST(counts) {
 	sound();
 	hyp_free(huge);
 	sound();
-	hypi_count_add(&engine->large_bytes, 4096);
+	hypi_count_add(&engine->large_count.allocated_bytes, 4096);
 	planted("the count of large blocks' bytes is wrong");
-	hypi_count_add(&engine->large_bytes, (uint64_t)-4096);
+	hypi_count_add(&engine->large_count.freed_bytes, 4096);
 	sound();
 }
 END_TEST
