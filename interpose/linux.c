@@ -48,9 +48,7 @@ EXPORT size_t malloc_usable_size(void *p) { return hyp_usable_size(p); }
 EXPORT void free_sized(void *p, size_t bytes);
 EXPORT void free_sized(void *p, size_t bytes) { hyp_free_sized(p, bytes); }
 EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes);
-EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes) {
-	hyp_free_aligned_sized(p, alignment, bytes);
-}
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes) { hyp_free_aligned_sized(p, alignment, bytes); }
 
 /* What only glibc has is replaced only there; another C library has neither the symbol nor a caller of it. */
 #if defined(__GLIBC__)
