@@ -9,6 +9,7 @@
 _Atomic uint32_t hypi_sample_generation;
 _Atomic(const hypi_sample_hooks *) hypi_sample_hooks_on;
 static _Atomic uint64_t mean_bytes_now;
+enum { NEAR = 32 };           /* allocations at a time, when the picked one is near */
 static hypi_lock sample_lock; /* the engine's sampled heap */
 
 uint64_t hypi_sample_mean(void) { return hypi_load_relaxed(&mean_bytes_now); }
@@ -107,9 +108,13 @@ static void cut(hypi_heap *heap, unsigned c, uint32_t length, uint32_t keep) {
 uint32_t hypi_sample_cap(hypi_heap *heap, unsigned c, uint32_t left) {
 	uint32_t length = hypi_list_length(heap, c), until = heap->sampler->classes[c].until;
 	if (length + left <= until) return left;
-	if (length < until) return until - length;
+	uint32_t room = length < until ? until - length : 0;
+	if (room >= NEAR || (room > 0 && until <= NEAR)) return room;
+	/* A short list at a time: what lies deep in it is cold, and may never be popped before the picked one. */
 	if (left > until / 2) left = until > 1 ? until / 2 : 1;
-	if (length > until - left) cut(heap, c, length, until - left);
+	if (left > NEAR) left = NEAR;
+	uint32_t keep = until - left < NEAR ? until - left : NEAR;
+	if (length > keep) cut(heap, c, length, keep);
 	return left;
 }
 

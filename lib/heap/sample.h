@@ -11,8 +11,8 @@
  * picked one is drawn in advance (it is geometric, so classes and threads may draw independently: it has no memory).
  * A list's hit path can succeed at most (its length) + (frees until the owner's next event) times before it comes to
  * the slow path. Whenever the owner passes there, that sum is kept at most the number still to go: by an earlier event,
- * and, near the end, by cutting the list and keeping the rest aside. Each round at least halves what is left, so the
- * slow path is seen a dozen times a sample.
+ * and, near the end, by cutting the list to a few dozen blocks and keeping the rest aside. The slow path is seen about a
+ * dozen times a sample.
  *
  * Picked small blocks come from a heap of their own (engine->sampled, under its lock), so that the free of one is never
  * on anyone's hit path either: no free has to ask whether its block was picked. Picked large blocks are marked in

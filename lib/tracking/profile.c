@@ -171,6 +171,7 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 		hypi_timeline_event(HYPI_EVENT_ALLOC, (uintptr_t)p, asked, pick.site, P->live_bytes);
 	}
 	hypi_unlock(&P->lock);
+	hypi_leaks_look(hypi_os_now_coarse_ms());
 }
 
 static void on_free(void *p, size_t usable) {

@@ -29,17 +29,15 @@ hyp_tracking_level hyp_tracking_get_level(void) { return (hyp_tracking_level)hyp
 
 hyp_status hyp_tracking_set_level(hyp_tracking_level level) {
 	static const uint64_t means[] = {
-		[HYP_TRACKING_NONE] = 0,
-		[HYP_TRACKING_BASIC] = 0,
-		[HYP_TRACKING_STANDARD] = 512 << 10,
-		[HYP_TRACKING_DETAILED] = 128 << 10,
-		[HYP_TRACKING_DEBUG] = 32 << 10,
+		[HYP_TRACKING_NONE] = 0,           [HYP_TRACKING_BASIC] = 0,
+		[HYP_TRACKING_STANDARD] = 2 << 20, [HYP_TRACKING_DETAILED] = 512 << 10,
+		[HYP_TRACKING_DEBUG] = 128 << 10,
 	};
 	if ((unsigned)level >= HYP_ARRAY_LEN(means)) return HYP_ERR_INVALID;
 	hypi_process_init();
 	if (level != HYP_TRACKING_NONE) {
 		uint64_t events = hypi_option_get(HYPI_OPTION_events);
-		if (events == 0 && level >= HYP_TRACKING_DETAILED) events = 4096;
+		if (events == 0 && level >= HYP_TRACKING_DEBUG) events = 4096;
 		if (!hypi_timeline_start(hypi_option_get(HYPI_OPTION_timeline), (uint32_t)events)) return HYP_ERR_NO_MEMORY;
 		hypi_tracking_listen();
 	} else {
@@ -120,6 +118,7 @@ static void read_suppressions(const char *path) {
 /* ---- start and end ---- */
 
 static _Atomic bool leaks_on, ended;
+static _Atomic uint64_t next_leaks_ms; /* 0: none */
 static pid_t start_pid;
 
 __attribute__((constructor)) static void at_start(void) {
@@ -136,6 +135,8 @@ __attribute__((constructor)) static void at_start(void) {
 			status = HYP_ERR_NO_MEMORY;
 		else status = hyp_profile_start(leaks && !mean_set ? 1 : hypi_option_get(HYPI_OPTION_profile_mean));
 		hypi_store_relaxed(&leaks_on, leaks);
+		uint64_t every_ms = hypi_option_get(HYPI_OPTION_leak_interval);
+		if (leaks && every_ms != 0) hypi_store_relaxed(&next_leaks_ms, hypi_os_now_coarse_ms() + every_ms);
 		if (leaks && hypi_option_text(HYPI_OPTION_leak_suppressions)[0] != '\0')
 			read_suppressions(hypi_option_text(HYPI_OPTION_leak_suppressions));
 	}
@@ -147,6 +148,19 @@ __attribute__((constructor)) static void at_start(void) {
 	if (hypi_option_get(HYPI_OPTION_live) != 0 && !hypi_live_start())
 		complain("cannot make the page of live statistics in", "/dev/shm");
 	if (status != HYP_OK) complain("tracking is off:", hyp_status_message(status));
+}
+
+void hypi_leaks_look(uint64_t now_ms) {
+	uint64_t next = hypi_load_relaxed(&next_leaks_ms);
+	if (HYP_LIKELY(next == 0 || now_ms < next)) return;
+	uint64_t after = now_ms + hypi_option_get(HYPI_OPTION_leak_interval);
+	/* One of the threads that see it due. */
+	if (!atomic_compare_exchange_strong_explicit(&next_leaks_ms, &next, after, memory_order_relaxed,
+	                                             memory_order_relaxed))
+		return;
+	hyp_leak_totals totals;
+	hyp_status status = hyp_leaks_find(2, &totals);
+	if (status != HYP_OK) complain("no search for leaks:", hyp_status_message(status));
 }
 
 __attribute__((destructor)) static void at_end(void) {

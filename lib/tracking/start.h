@@ -14,6 +14,9 @@ hyp_profile_format hypi_profile_format_of(const char *path);
 /* hyp_leaks_find of a caller whose own frame ends at `here`. */
 hyp_status hypi_leaks_find_from(int fd, uintptr_t here, const hypi_registers *registers, hyp_leak_totals *ret_totals);
 
+/* Looks for leaks when the interval that the option asks for is over. The caller holds no lock. */
+void hypi_leaks_look(uint64_t now_ms);
+
 /* Lets the timeline hear the heaps' clock (tracking/profile.c). */
 void hypi_tracking_listen(void);
 
