@@ -297,7 +297,9 @@ static bool release_whole(hypi_large_pool *pool, uint32_t keep) {
 	hypi_arena *next;
 	for (hypi_arena *arena = pool->all; arena != NULL && pool->whole_arenas > keep; arena = next) {
 		next = arena->all_next;
-		if (!hypi_arena_is_whole(arena) || (arena->young && !pool->tight) || arena->purging) continue;
+		/* Waiting for its pages to be purged is for arenas whose pages can be. */
+		bool waits = arena->young && !pool->tight && pool->backing.purge != NULL;
+		if (!hypi_arena_is_whole(arena) || waits || arena->purging) continue;
 		unlink_arena(pool, arena);
 		hypi_unlock(&pool->lock);
 		size_t bytes = (size_t)arena->slices << HYPI_SLICE_LOG2;
