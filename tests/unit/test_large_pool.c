@@ -448,6 +448,59 @@ START_TEST(a_backing_that_cannot_purge) {
 }
 END_TEST
 
+/* What cannot be purged goes back arena by arena. */
+START_TEST(arenas_of_a_backing_that_cannot_purge) {
+	begin(false, 1000);
+	pool.backing.purge = NULL;
+	hypi_run run[4];
+	for (size_t i = 0; i < 4; i++) run[i] = take(ARENA_SLICES, 0);
+	for (size_t i = 0; i < 4; i++) give(&run[i], true);
+	hypi_large_pool_purge(&pool);
+	sound();
+	ck_assert_uint_lt(pool.arenas, 4);
+	ck_assert_uint_eq(pool.arenas + fake.releases, 4);
+	end();
+}
+END_TEST
+
+/* A granule above the slice: every call is of whole granules, and what is handed out was committed. */
+START_TEST(coarse_granule) {
+	begin(true, 1000);
+	hyp_backing backing = pool.backing;
+	backing.granule_bytes = 8 * SLICE;
+	hypi_large_pool_init(&pool, &backing, ARENA, 1000);
+	hypi_run a = take(3, 0), b = take(8, 3), c = take(1, 0);
+	ck_assert_uint_ge(fake.commits, 1);
+	ck_assert_uint_eq(fake.last_commit.address % (8 * SLICE), 0);
+	ck_assert_uint_eq(fake.last_commit.bytes % (8 * SLICE), 0);
+	ck_assert_uint_le(fake.last_commit.address, hypi_run_address(&a));
+	ck_assert_uint_ge(fake.last_commit.address + fake.last_commit.bytes, hypi_run_address(&b) + 8 * SLICE);
+	give(&a, true);
+	give(&b, true);
+	give(&c, true);
+	hypi_large_pool_purge(&pool);
+	ck_assert(fake.purges == 0 || (fake.last_purge.address | fake.last_purge.bytes) % (8 * SLICE) == 0);
+	fake.refuse_commit = true;
+	hypi_run none;
+	ck_assert_int_eq(hypi_large_pool_take(&pool, 2 * ARENA_SLICES, 0, &none), HYP_ERR_NO_MEMORY);
+	sound();
+	end();
+	/* Without commit, pages go back by granules; a part of one stays. */
+	begin(false, 1000);
+	backing = pool.backing;
+	backing.granule_bytes = 8 * SLICE;
+	hypi_large_pool_init(&pool, &backing, ARENA, 1000);
+	a = take(8, 3), b = take(3, 0);
+	give(&a, true);
+	ck_assert_uint_eq(hypi_large_pool_purge(&pool), 8 * SLICE);
+	give(&b, true);
+	ck_assert_uint_eq(hypi_large_pool_purge(&pool), 0);
+	ck_assert_uint_eq(fake.purges, 1);
+	ck_assert_uint_eq(hypi_load_relaxed(&pool.purge_failures), 0);
+	end();
+}
+END_TEST
+
 /* ---- threads ---- */
 
 static void *churn(void *seed) {
@@ -535,4 +588,5 @@ END_TEST
 
 UNIT_MAIN("large_pool", take_and_give, arguments_out_of_range, grows_and_shrinks_in_place, growth,
           short_of_address_space, limits, best_fit_among_arenas, backing_with_commit, decay, decay_spares_what_is_used,
-          purge_on_demand, purge_fails, release_fails, a_backing_that_cannot_purge, threads, planted_faults)
+          purge_on_demand, purge_fails, release_fails, a_backing_that_cannot_purge,
+          arenas_of_a_backing_that_cannot_purge, coarse_granule, threads, planted_faults)
