@@ -15,7 +15,7 @@ hyp_status hypi_device_fail(hyp_status status, const char *format, ...) HYP_PRIN
 hyp_status hypi_host_describe(void *context, hyp_device_info *ret_info);
 extern const hyp_device_driver hypi_host_driver;
 
-/* The kernels belong to another folder; who links them sets this before the host is described (tensor/parallel.c). */
+/* The kernels belong to another folder; tensor/describe.c sets this when the library is loaded. */
 typedef struct hypi_device_hooks {
 	uint32_t (*simd_mask)(char *ret_names, size_t bytes);
 	uint64_t dtypes;

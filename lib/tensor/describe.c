@@ -1,0 +1,24 @@
+/*
+ * tensor/describe.c: what the host's description (device/host.c) takes from the folders above it: the kernels' sets and
+ * the types that tensors compute with. Put in place when the library is loaded, before anybody can ask.
+ */
+#include "device/device.h"
+#include "kernels/kernels.h"
+#include "tensor/internal.h"
+
+#include <stdio.h>
+
+static uint32_t simd_mask(char *ret_names, size_t bytes) {
+	uint32_t mask = hypi_kernels()->mask;
+	size_t at = 0;
+	ret_names[0] = '\0';
+	for (int i = 0; i < HYPI_SET_COUNT && at + 1 < bytes; i++)
+		if (mask & hypi_kernel_sets[i].mask)
+			at += (size_t)snprintf(ret_names + at, bytes - at, at == 0 ? "%s" : " %s", hypi_kernel_sets[i].name);
+	return mask;
+}
+
+__attribute__((constructor)) static void put_hooks(void) {
+	hypi_device_hooks_.simd_mask = simd_mask;
+	for (uint32_t d = 1; d < hypi_dtype_count; d++) hypi_device_hooks_.dtypes |= (uint64_t)1 << d;
+}
