@@ -12,7 +12,9 @@
 #define HYPOOL_POOL_H
 
 #include <hypool/backing.h>
+#include <hypool/stats.h>
 #include <hypool/status.h>
+#include <hypool/tracking.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,14 +39,12 @@ typedef enum hyp_zero_policy {
 	HYP_ZERO_ON_FREE   /* every block is cleared when freed, so that what it held cannot be read later */
 } hyp_zero_policy;
 
-typedef enum hyp_level { HYP_LEVEL_NONE, HYP_LEVEL_BASIC, HYP_LEVEL_STANDARD, HYP_LEVEL_DETAILED, HYP_LEVEL_DEBUG } hyp_level;
-
 /* What is asked of tracking for this pool; read by the tracking layer. */
 typedef struct hyp_pool_tracking {
-	hyp_level level;                   /* STANDARD */
-	bool pressure_detection;           /* true */
-	bool leak_detection;               /* true */
-	double pressure_threshold_ratio;   /* 0.8 of the limit; above 0, at most 1 */
+	hyp_tracking_level level;            /* STANDARD */
+	bool pressure_detection;             /* true */
+	bool leak_detection;                 /* true */
+	double pressure_threshold_ratio;     /* 0.8 of the limit; above 0, at most 1 */
 	uint64_t leak_detection_interval_ms; /* 60000; at least 1 */
 } hyp_pool_tracking;
 
@@ -120,6 +120,13 @@ HYP_API size_t hyp_pool_usable_size(hyp_pool *pool, const void *p);
 
 /* The pool that a block belongs to, by its first byte; NULL when hypool does not know the pointer. */
 HYP_API hyp_pool *hyp_pool_of(const void *p);
+
+/* Statistics of this pool alone: as hyp_stats_get, hyp_stats_classes and the printing of hypool/stats.h. Bytes and blocks
+ * of memory that the processor cannot reach are counted as large. The resident and metadata figures are the process's. */
+HYP_API HYP_NODISCARD hyp_status hyp_pool_stats(hyp_pool *pool, hyp_stats *ret_stats);
+HYP_API size_t hyp_pool_classes(hyp_pool *pool, hyp_class_stats *ret_classes, size_t capacity);
+HYP_API void hyp_pool_print(hyp_pool *pool, int fd);
+HYP_API void hyp_pool_print_json(hyp_pool *pool, int fd);
 
 /* Gives unused pages back to the system; returns the bytes. */
 HYP_API size_t hyp_pool_trim(hyp_pool *pool);

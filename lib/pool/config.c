@@ -18,7 +18,7 @@ void hyp_pool_config_init(hyp_pool_config *ret_config) {
 		.max_large_bytes = 2048 * MIB,
 		.threshold_bytes = HYPI_SMALL_LIMIT,
 		.numa_node = -1,
-		.tracking = {.level = HYP_LEVEL_STANDARD,
+		.tracking = {.level = HYP_TRACKING_STANDARD,
 	                 .pressure_detection = true,
 	                 .leak_detection = true,
 	                 .pressure_threshold_ratio = 0.8,
@@ -68,7 +68,7 @@ static bool is_ratio(double x) { return x > 0 && x <= 1; }
 
 static const char *check_sections(const hyp_pool_config *c) {
 	if (c->enable_tracking) {
-		if ((unsigned)c->tracking.level > HYP_LEVEL_DEBUG) return "tracking.level is none of hyp_level";
+		if ((unsigned)c->tracking.level > HYP_TRACKING_DEBUG) return "tracking.level is none of hyp_tracking_level";
 		if (!is_ratio(c->tracking.pressure_threshold_ratio))
 			return "tracking.pressure_threshold_ratio must be above 0 and at most 1";
 		if (c->tracking.leak_detection_interval_ms == 0) return "tracking.leak_detection_interval_ms must be at least 1";

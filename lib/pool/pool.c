@@ -13,6 +13,7 @@
 #include "base/option.h"
 #include "core/meta.h"
 #include "heap/fast.h"
+#include "heap/stats.h"
 #include "pool/config.h"
 #include "pool/handle.h"
 
@@ -293,6 +294,35 @@ hyp_pool *hyp_pool_of(const void *p) {
 	if (kind == HYPI_SPAN_NONE || kind == HYPI_SPAN_CACHED) return NULL;
 	if (kind == HYPI_SPAN_SMALL ? !hypi_span_holds(span, p) : (uintptr_t)p != span->base) return NULL;
 	return (hyp_pool *)hypi_span_engine(span);
+}
+
+hyp_status hyp_pool_stats(hyp_pool *pool, hyp_stats *ret_stats) {
+	if (pool == NULL) return HYP_ERR_INVALID;
+	hyp_stats stats;
+	hypi_engine_stats(&pool->engine, &stats);
+	return hypi_stats_copy(&stats, ret_stats);
+}
+
+size_t hyp_pool_classes(hyp_pool *pool, hyp_class_stats *ret_classes, size_t capacity) {
+	hyp_class_stats classes[HYPI_CLASSES];
+	hypi_engine_classes(&pool->engine, classes);
+	size_t count = capacity < HYPI_CLASSES ? capacity : HYPI_CLASSES;
+	if (count > 0) memcpy(ret_classes, classes, count * sizeof *classes);
+	return HYPI_CLASSES;
+}
+
+void hyp_pool_print(hyp_pool *pool, int fd) {
+	hypi_out out;
+	hypi_out_init_fd(&out, fd);
+	hypi_stats_print(&pool->engine, hyp_pool_name(pool), &out);
+	hypi_out_flush(&out);
+}
+
+void hyp_pool_print_json(hyp_pool *pool, int fd) {
+	hypi_out out;
+	hypi_out_init_fd(&out, fd);
+	hypi_stats_print_json(&pool->engine, hyp_pool_name(pool), &out);
+	hypi_out_flush(&out);
 }
 
 size_t hyp_pool_trim(hyp_pool *pool) {

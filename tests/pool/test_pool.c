@@ -77,9 +77,9 @@ START_TEST(refused) {
 	c.tracking.leak_detection_interval_ms = 0;
 	ck_assert_int_eq(try(&c), HYP_ERR_INVALID);
 	c.tracking.leak_detection_interval_ms = 1;
-	c.tracking.level = (hyp_level)17;
+	c.tracking.level = (hyp_tracking_level)17;
 	ck_assert_int_eq(try(&c), HYP_ERR_INVALID);
-	c.tracking.level = HYP_LEVEL_DEBUG;
+	c.tracking.level = HYP_TRACKING_DEBUG;
 	c.enable_cleanup = true;
 	ck_assert_int_eq(try(&c), HYP_OK);
 	c.cleanup.idle_interval_ms = 0;
@@ -352,6 +352,67 @@ START_TEST(emptied_while_threads_remember) {
 }
 END_TEST
 
+/* ---- statistics against a shadow ---- */
+
+typedef struct shadow {
+	hyp_pool *pool;
+	uint64_t allocated, freed, blocks, frees;
+	unsigned number;
+} shadow;
+
+/* Keeps half of what it allocates; frees through both doors. */
+static void *counted(void *context) {
+	shadow *s = context;
+	uint64_t seed = 31337 + s->number;
+	for (int i = 0; i < 20000; i++) {
+		void *p = hyp_pool_malloc(s->pool, i % 50 == 0 ? 1100000 + next_random(&seed) % 100000 : next_random(&seed) % 300);
+		if (p == NULL) continue;
+		uint64_t usable = hyp_pool_usable_size(s->pool, p);
+		s->allocated += usable;
+		s->blocks++;
+		if (i % 50 != 0 && i % 2 == 0) continue;
+		s->freed += usable;
+		s->frees++;
+		if (i & 4) hyp_pool_free(s->pool, p);
+		else hyp_free(p);
+	}
+	return NULL;
+}
+
+START_TEST(statistics) {
+	hyp_pool_config config = small_config();
+	hyp_pool *pool = make_pool(&config), *idle = make_pool(&config);
+	shadow shadows[3] = {{.pool = pool, .number = 1}, {.pool = pool, .number = 2}, {.pool = pool, .number = 3}}, sum = {0};
+	pthread_t threads[3];
+	for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, counted, &shadows[i]);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+		sum.allocated += shadows[i].allocated, sum.freed += shadows[i].freed;
+		sum.blocks += shadows[i].blocks, sum.frees += shadows[i].frees;
+	}
+	hyp_stats s = {.struct_bytes = sizeof s}, none = {.struct_bytes = sizeof none};
+	ck_assert_int_eq(hyp_pool_stats(pool, &s), HYP_OK);
+	ck_assert_uint_eq(s.allocated_bytes, sum.allocated);
+	ck_assert_uint_eq(s.freed_bytes, sum.freed);
+	ck_assert_uint_eq(s.allocations, sum.blocks);
+	ck_assert_uint_eq(s.frees, sum.frees);
+	ck_assert_uint_eq(s.current_bytes, sum.allocated - sum.freed);
+	hyp_class_stats classes[200];
+	size_t count = hyp_pool_classes(pool, classes, HYP_ARRAY_LEN(classes));
+	uint64_t active = 0;
+	for (size_t i = 0; i < count; i++) active += classes[i].active * classes[i].block_bytes;
+	ck_assert_uint_eq(active, s.small_bytes);
+	ck_assert_int_eq(hyp_pool_stats(idle, &none), HYP_OK); /* nothing of it is another pool's */
+	ck_assert_uint_eq(none.allocations + none.current_bytes + none.committed_bytes + none.failures, 0);
+	ck_assert_int_eq(hyp_pool_reset(pool), HYP_OK);
+	ck_assert_int_eq(hyp_pool_stats(pool, &s), HYP_OK);
+	ck_assert_uint_eq(s.allocations + s.frees + s.current_bytes + s.committed_bytes + s.peak_bytes, 0);
+	ck_assert_int_eq(hyp_pool_stats(NULL, &s), HYP_ERR_INVALID);
+	hyp_pool_destroy(pool);
+	hyp_pool_destroy(idle);
+}
+END_TEST
+
 static void *visitor(void *pool) {
 	void *p = hyp_pool_malloc(pool, 100);
 	hyp_pool_free(pool, hyp_pool_malloc(pool, 3000));
@@ -413,7 +474,7 @@ END_TEST
 
 int main(void) {
 	const TTest *const tests[] = {defaults,      refused, refused_backings, family, limits, out_of_memory, zeroing, forked,
-	                              emptied_while_threads_remember, thread_exit, many_pools};
+	                              emptied_while_threads_remember, thread_exit, many_pools, statistics};
 	int result = unit_run("pool", tests, HYP_ARRAY_LEN(tests));
 	if (getenv("CK_FORK") != NULL) return result; /* what ends the process needs one of its own */
 	Suite *suite = suite_create("pool misuse");
