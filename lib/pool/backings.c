@@ -226,6 +226,12 @@ void hyp_backing_close(hyp_backing *backing) {
 		hypi_meta_free(backing->context, sizeof(host));
 	} else if (backing->reserve == file_reserve) {
 		file *f = backing->context;
+		/* What could not be released before: no pool is left that could use it. */
+		for (file_range *range = f->ranges, *next; range != NULL; range = next) {
+			next = range->next;
+			if (hypi_os_unmap((void *)range->address, range->bytes) != HYP_OK) errno = 0;
+			hypi_meta_free(range, sizeof *range);
+		}
 		hypi_os_file_close(f->fd);
 		if (f->path[0] != '\0' && !hypi_os_file_remove(HYPI_FILE_PATH, f->path)) errno = 0;
 		hypi_meta_free(f, sizeof *f);
