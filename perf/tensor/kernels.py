@@ -4,7 +4,8 @@
     kernels.py MODULE [-o CSV] [--openblas PATH] [--threads 1,2] [--samples N] [--mask M] [--filter TEXT]
 
 MODULE is the shared module built from kernels_bench.c. Samples of ours and of the peers alternate; the best and the
-median of each are kept. A row's ceiling is what the hardware reaches in the same run: multiply-adds, int8 dot products,
+median of each are kept. A sample during which the thread was not on a processor all the time is taken again; a row
+without one clean sample is left out. A row's ceiling is what the hardware reaches in the same run: multiply-adds, int8 dot products,
 or bytes read from an array of the row's size. Needs Debian's python3-numpy and libopenblas0-pthread; a peer that is
 missing is named, and its columns stay empty.
 """
@@ -78,20 +79,27 @@ class Bench:
     def timed(f):
         def sample():
             f()
-            n, start = 0, time.perf_counter_ns()
+            deadline = time.perf_counter_ns() + 500_000_000
             while True:
-                f()
-                n += 1
-                spent = time.perf_counter_ns() - start
-                if spent > 2_000_000:
+                n, start, own = 0, time.perf_counter_ns(), time.thread_time_ns()
+                spent = 0
+                while spent < 2_000_000:
+                    f()
+                    n += 1
+                    spent = time.perf_counter_ns() - start
+                if time.thread_time_ns() - own >= 0.98 * spent:
                     return spent / n
+                if start + spent > deadline:
+                    return -1
         return sample
 
     def samples(self, functions):
         taken = [[] for _ in functions]
         for _ in range(self.args.samples):
             for f, t in zip(functions, taken):
-                t.append(f())
+                ns = f()
+                if ns > 0:
+                    t.append(ns)
         return taken
 
     def ceiling(self, kind, threads):
@@ -102,7 +110,7 @@ class Bench:
                 amount, f = kind[1] * 4.0, self.ours(kind[0], threads, [kind[1]])
             else:
                 amount, f = self.lib.kb_amount(kind.encode(), 20000) * threads, self.ours(kind, threads, [20000])
-            self.ceilings[key] = amount / min(self.samples([f])[0])
+            self.ceilings[key] = amount / min(self.samples([f])[0], default=float("inf"))
         return self.ceilings[key]
 
     def row(self, name, threads, amount, unit, ours, peer_name=None, peer=None, ceiling=None):
@@ -110,11 +118,14 @@ class Bench:
             return
         top = self.ceiling(ceiling, threads)
         taken = self.samples([ours] + ([peer] if peer else []))
+        if not all(taken):
+            print(f"{name:34s} {threads}T no clean sample: the machine is busy", flush=True)
+            return
         rate = [(amount / min(t), amount / statistics.median(t)) for t in taken]
         row = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": machine(), "sets": self.mask,
                "row": name, "threads": threads, "unit": unit, "ours_best": f"{rate[0][0]:.2f}",
                "ours_median": f"{rate[0][1]:.2f}", "ceiling": f"{top:.2f}", "of_ceiling": f"{rate[0][0] / top:.3f}",
-               "samples": self.args.samples}
+               "samples": len(taken[0])}
         if peer:
             row.update(peer=peer_name, peer_best=f"{rate[1][0]:.2f}", peer_median=f"{rate[1][1]:.2f}",
                        ratio_best=f"{rate[0][0] / rate[1][0]:.3f}")

@@ -23,6 +23,7 @@
 #define THREADS_MAX 8
 #define SCRATCH_BYTES ((size_t)32 << 20)
 #define SAMPLE_NS 2e6
+#define SAMPLE_PATIENCE_NS 5e8
 #define COLD_BYTES ((size_t)512 << 20)
 
 EXPORT float *kb_a, *kb_b, *kb_c;
@@ -43,6 +44,12 @@ static void (*openblas_set_num_threads)(int);
 static double now_ns(void) {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static double thread_ns(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
@@ -241,7 +248,8 @@ static void set_up(struct work *w) {
 	                                   .out_stride = w->x};
 }
 
-/* One sample of op with sizes x, y, z (what they mean is the op's affair), by us (peer 0) or OpenBLAS (peer 1). */
+/* One sample of op with sizes x, y, z (what they mean is the op's affair), by us (peer 0) or OpenBLAS (peer 1): nanoseconds, or -1
+ * if the machine was too busy for one clean sample. */
 EXPORT double kb_sample(const char *op, int peer, int threads, size_t x, size_t y, size_t z) {
 	struct work w = {.op = op, .x = x, .y = y, .z = z, .threads = threads};
 	set_up(&w);
@@ -251,15 +259,20 @@ EXPORT double kb_sample(const char *op, int peer, int threads, size_t x, size_t 
 		pthread_create(&t, NULL, worker, (void *)(intptr_t)started++);
 	}
 	void (*once)(struct work *) = peer == 1 ? openblas_once : run_once;
+	/* A sample in which this thread was not running all the time says nothing about the kernel. */
+	double deadline = now_ns() + SAMPLE_PATIENCE_NS;
 	once(&w);
-	double t0 = now_ns(), t1;
-	size_t n = 0;
-	do {
-		once(&w);
-		n++;
-		t1 = now_ns();
-	} while (t1 - t0 < SAMPLE_NS);
-	return (t1 - t0) / (double)n;
+	for (;;) {
+		double t0 = now_ns(), own0 = thread_ns(), t1;
+		size_t n = 0;
+		do {
+			once(&w);
+			n++;
+			t1 = now_ns();
+		} while (t1 - t0 < SAMPLE_NS);
+		if (thread_ns() - own0 >= 0.98 * (t1 - t0)) return (t1 - t0) / (double)n;
+		if (t1 > deadline) return -1;
+	}
 }
 
 /* Operations (or bytes) that op goes through in one go, where only the kernel knows. */
