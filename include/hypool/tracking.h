@@ -68,7 +68,58 @@ HYP_API HYP_NODISCARD hyp_status hyp_leaks_find(int fd, hyp_leak_totals *ret_tot
 /* Adds a suppression, "leak:PATTERN" or a pattern alone: of a function or library; * stands for anything. */
 HYP_API HYP_NODISCARD hyp_status hyp_leaks_suppress(const char *pattern);
 
+/* ---- pressure ---- */
+
+typedef enum hyp_pressure_level {
+	HYP_PRESSURE_NONE,
+	HYP_PRESSURE_LOW,     /* from 0.70 of a limit in use */
+	HYP_PRESSURE_MEDIUM,  /* from 0.80 */
+	HYP_PRESSURE_HIGH,    /* from 0.90, or the system says that somebody waits for memory */
+	HYP_PRESSURE_CRITICAL /* from 0.95, or the group has reached its limit */
+} hyp_pressure_level;
+
+/* Where a level came from, for who is told. */
+typedef enum hyp_pressure_source {
+	HYP_PRESSURE_FROM_USAGE, /* memory in use against the control groups' limits and the one below */
+	HYP_PRESSURE_FROM_WATCH, /* what $MEMORY_PRESSURE_WATCH names (the service manager's protocol) */
+	HYP_PRESSURE_FROM_STALL, /* the kernel's pressure stall information */
+	HYP_PRESSURE_FROM_EVENTS /* the control group's memory.events */
+} hyp_pressure_source;
+
+typedef struct hyp_pressure_config {
+	size_t struct_bytes;    /* sizeof(hyp_pressure_config) */
+	uint64_t limit_bytes;   /* of the default pool's memory in use; 0: none */
+	uint16_t thresholds[4]; /* of LOW to CRITICAL in thousandths, rising; all 0: 700 800 900 950 */
+	uint16_t hysteresis;    /* thousandths below a threshold at which its level ends; 0: 30 */
+	uint32_t hold_ms;       /* how long a level that the system told of lasts without another word; 0: 2000 */
+	const char *watch;      /* instead of $MEMORY_PRESSURE_WATCH; "": none */
+	const char *write;      /* instead of $MEMORY_PRESSURE_WRITE: base64 */
+	const char *root;       /* in front of /proc and /sys; NULL: "" */
+} hyp_pressure_config;
+
+typedef struct hyp_pressure hyp_pressure;
+typedef void hyp_pressure_callback(void *context, hyp_pressure_level level, hyp_pressure_source source);
+
+/* Opens the sources that there are. No thread is made: whoever wants to know waits for the descriptor and polls.
+ * `config` may be NULL. HYP_ERR_INVALID: thresholds do not rise; HYP_ERR_NO_MEMORY; HYP_ERR_OS. */
+HYP_API HYP_NODISCARD hyp_status hyp_pressure_open(const hyp_pressure_config *config, hyp_pressure **ret_pressure);
+HYP_API void hyp_pressure_close(hyp_pressure *pressure);
+
+/* Readable when a source has something to say; for poll, epoll and the like. Usage has no descriptor: poll now and then. */
+HYP_API int hyp_pressure_fd(const hyp_pressure *pressure);
+
+/* Who is told of every change of level; replaces the one before. It runs inside hyp_pressure_poll, outside every lock,
+ * and may allocate. */
+HYP_API void hyp_pressure_on_change(hyp_pressure *pressure, hyp_pressure_callback *callback, void *context);
+
+/* Hears all sources, without waiting, and returns the level. Whatever a source said since the last call counts, also
+ * when it is over by now: no escalation is lost. One thread at a time. */
+HYP_API hyp_pressure_level hyp_pressure_poll(hyp_pressure *pressure);
+
 /* ---- metrics ---- */
+
+/* The timeline and the ring of single events as Chrome's trace JSON, for a trace viewer (Perfetto, about:tracing). */
+HYP_API HYP_NODISCARD hyp_status hyp_timeline_write(int fd);
 
 /* OpenMetrics text of the statistics, to a descriptor. */
 HYP_API void hyp_metrics_write(int fd);

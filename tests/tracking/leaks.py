@@ -52,8 +52,9 @@ def budget():
     check(data["meta"]["exact"] == "1")
     check({a["kind"] for a in data["advice"]} >= {"leak"})
     hypool("run", "--quiet", "--max-leaks", "0", "--", "/bin/true")
-    done = hypool("run", "--quiet", "--max-leaks", "10", "--", "sh", "-c", f"{PROGRAMS['planted']} || true")
-    check("lost" in done.stderr)  # of the child; sh itself is clean
+    # A program that ends by _exit, as dash does, runs no exit handlers: no report is no proof.
+    done = hypool("run", "--quiet", "--max-leaks", "0", "--", "sh", "-c", "true; exit 0", status=120)
+    check("nothing is known of leaks" in done.stderr, done.stderr)
 
 
 main([at_exit, clean_is_quiet, suppressed, exit_status, budget])
