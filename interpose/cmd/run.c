@@ -131,23 +131,33 @@ static void prepare(const run_options *o, const char *library, const char *folde
 	}
 }
 
-static pid_t start(char **argv) {
-	pid_t pid = fork();
-	if (pid != 0) return pid;
-	execvp(argv[0], argv);
-	int status = errno == ENOENT ? 127 : 126;
-	hypi_cmd_fail(0, "%s: %s", argv[0], strerror(errno));
-	_exit(status);
-}
+static const int passed[] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 
-/* Waits for the program; passes signals on. Those of the terminal reach both of us by themselves. */
-static int wait_for(pid_t pid, struct rusage *ret_usage) {
-	static const int passed[] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
-	struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+/* Starts the program. Signals that come before we can pass them on wait until then. Those of the terminal reach both of
+ * us by themselves, and are the program's to act on. */
+static pid_t start(char **argv) {
+	sigset_t ours, before;
+	sigemptyset(&ours);
+	for (size_t i = 0; i < HYP_ARRAY_LEN(passed); i++) sigaddset(&ours, passed[i]);
+	sigprocmask(SIG_BLOCK, &ours, &before);
+	pid_t pid = fork();
+	if (pid == 0) {
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		execvp(argv[0], argv);
+		int status = errno == ENOENT ? 127 : 126;
+		hypi_cmd_fail(0, "%s: %s", argv[0], strerror(errno));
+		_exit(status);
+	}
 	child_pid = pid;
+	struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
 	for (size_t i = 0; i < HYP_ARRAY_LEN(passed); i++) sigaction(passed[i], &action, NULL);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
+static int wait_for(pid_t pid, struct rusage *ret_usage) {
 	int status = 0;
 	while (wait4(pid, &status, 0, ret_usage) < 0)
 		if (errno != EINTR) return -1;

@@ -236,4 +236,19 @@ def pages():
     check(call(COMMAND, "--version").stdout.startswith("hypool "))
 
 
-main([statuses, signals, streams, formats, page, sampled_totals, differ, doctor, top, replay, refusals, by_options, bench, pages])
+def documented():
+    """Each option that --help names stands in the manual page and in every completion."""
+    docs = os.path.join(os.environ["DOCS_FOLDER"])
+    pages_of = {name: open(os.path.join(docs, name), encoding="utf-8").read()
+                for name in ("man/hypool.1", "completions/hypool.bash", "completions/_hypool", "completions/hypool.fish")}
+    options = set()
+    for command in ("run", "report", "diff"):
+        options |= set(re.findall(r"--([a-z-]+)", hypool(command, "--help").stdout)) - {"help"}
+    check(len(options) > 12)
+    for option in options:
+        for name, text in pages_of.items():
+            wanted = "-" + option if name.startswith("man") else option
+            check(wanted in text, f"{name} has no --{option}")
+
+
+main([documented, statuses, signals, streams, formats, page, sampled_totals, differ, doctor, top, replay, refusals, by_options, bench, pages])
