@@ -15,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WINDOWS = 64, THREADS = 512, ROOTS = 4096, DESCRIPTOR_BYTES = 2560 };
+enum { WINDOWS = 64, THREADS = 512, ROOTS = 4096, DESCRIPTOR_BYTES = 2560, SPARSE_BYTES = 16 << 20 };
+#define MOST_ROOT_BYTES ((uintptr_t)1 << 36) /* larger ones are some runtime's shadow of the address space */
 
 typedef struct mark_window {
 	uintptr_t window;
@@ -125,6 +126,7 @@ static uintptr_t stack_start(const search *s, const hypi_map *map) {
 static bool look_at_map(void *context, const hypi_map *map) {
 	search *s = context;
 	if (!map->read) s->guard_end = map->end;
+	if (map->end - map->start > MOST_ROOT_BYTES) return true;
 	if (!map->write || map->shared || strncmp(map->path, "/dev/", 5) == 0) return true;
 	add_root(s, stack_start(s, map), map->end);
 	return true;
@@ -227,9 +229,29 @@ static bool can_read(uintptr_t page) {
 	return errno != EFAULT; /* a sandbox may refuse the question */
 }
 
+/* Of a large mapping, only the pages that were ever touched: the kernel's page map knows (bits 62 and 63: swapped out,
+ * present). */
+static void scan_touched(search *s, hypi_reach_range r) {
+	uint64_t entries[512];
+	size_t page = hypi_os.page_bytes;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	for (uintptr_t at = r.start; at < r.end;) {
+		size_t pages = (r.end - at + page - 1) / page;
+		if (pages > HYP_ARRAY_LEN(entries)) pages = HYP_ARRAY_LEN(entries);
+		bool known = fd >= 0 && pread(fd, entries, pages * 8, (off_t)(at / page * 8)) == (ssize_t)(pages * 8);
+		for (size_t i = 0; i < pages; i++) {
+			uintptr_t start = i == 0 ? at : at / page * page + i * page, end = at / page * page + (i + 1) * page;
+			if (!known || entries[i] >> 62 != 0) scan(s, start, end < r.end ? end : r.end);
+		}
+		at = at / page * page + pages * page;
+	}
+	if (fd >= 0) close(fd);
+}
+
 static void scan_root(search *s, hypi_reach_range r) {
 	bool asked = can_read(r.start) && can_read(r.end - 8);
-	if (asked) scan(s, r.start, r.end);
+	if (asked && r.end - r.start >= SPARSE_BYTES) scan_touched(s, r);
+	else if (asked) scan(s, r.start, r.end);
 }
 
 static bool follow(search *s, const uintptr_t *blocks, size_t stride_bytes, size_t count, unsigned char *ret_reached) {

@@ -250,7 +250,10 @@ bool hypi_symbols_is_allocator(const char *name) {
 	                                    "memalign", "posix_memalign", "valloc",         "pvalloc",      "strdup",
 	                                    "strndup",  "__strdup",       "__strndup",      "xmalloc",      "xrealloc",
 	                                    "xcalloc",  "free",           "operator delete"};
-	static const char *const begins[] = {"operator new", "hyp_", "hypi_", "_Znwm", "_Znam"};
+	static const char *const begins[] = {"operator new", "hyp_",     "hypi_",     "_Znwm",
+	                                     "_Znam",        "zmalloc",  "zrealloc",  "zcalloc",
+	                                     "ztry",         "g_malloc", "g_realloc", "_PyObject_Malloc",
+	                                     "_PyMem_",      "PyMem_"};
 	for (size_t i = 0; i < HYP_ARRAY_LEN(whole); i++)
 		if (strcmp(name, whole[i]) == 0) return true;
 	for (size_t i = 0; i < HYP_ARRAY_LEN(begins); i++)

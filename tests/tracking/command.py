@@ -166,8 +166,11 @@ def top():
     hypool("top", "999999999", status=1)
     child = subprocess.Popen([COMMAND, "run", "--quiet", "--live", "--", PROGRAMS["patterns"], "growth"], stdout=subprocess.PIPE)
     pid = int(child.stdout.readline().split()[1])
-    time.sleep(0.4)
-    data = json.loads(hypool("top", "--json", str(pid)).stdout)
+    for _ in range(50):
+        data = json.loads(hypool("top", "--json", str(pid)).stdout)
+        if data["current_bytes"] > 0:
+            break
+        time.sleep(0.1)
     check(data["pid"] == pid and data["current_bytes"] > 0 and data["classes"], data)
     check("resident" in hypool("top", str(pid)).stdout)
     check(os.stat(f"/dev/shm/hypool.{pid}").st_mode & 0o777 == 0o600)

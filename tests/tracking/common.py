@@ -19,7 +19,7 @@ def scratch(name):
 
 
 def call(*args, status=0, env=None, **more):
-    done = subprocess.run(args, capture_output=True, text=True, timeout=120, env=dict(os.environ, **(env or {})), **more)
+    done = subprocess.run(args, capture_output=True, text=True, errors="replace", timeout=120, env=dict(os.environ, **(env or {})), **more)
     if status is not None and done.returncode != status:
         sys.exit(f"{args}: ended {done.returncode}, wanted {status}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     return done
