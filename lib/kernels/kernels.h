@@ -122,9 +122,8 @@ struct hypi_reduce {
 	void (*sum_axis1_f32)(float *dst, const float *a, size_t rows, size_t cols, size_t stride);
 	void (*max_axis1_f32)(float *dst, const float *a, size_t rows, size_t cols, size_t stride);
 	void (*min_axis1_f32)(float *dst, const float *a, size_t rows, size_t cols, size_t stride);
-	/* One row; in place allowed. softmax: 16 u relative (plus 4 u times the distance to the maximum is NOT needed:
-     * the subtraction is exact to half an ulp of it, which the bound 16 u + u |x - max| counts). rms_norm: x * w /
-     * sqrt(mean(x^2) + eps), w NULL for ones: 16 u relative. */
+	/* One row; in place allowed. softmax: relative error 16 u + u |x - max| (the subtraction rounds once, and exp makes
+	 * that relative). rms_norm: x * w / sqrt(mean(x^2) + eps), w NULL for ones: 16 u relative. */
 	void (*softmax_f32)(float *dst, const float *a, size_t n);
 	void (*rms_norm_f32)(float *dst, const float *a, const float *weight, size_t n, float eps);
 };
