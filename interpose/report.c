@@ -7,6 +7,7 @@
 #if HYP_OS_LINUX
 
 #include "base/option.h"
+#include "heap/harden.h"
 #include "heap/heap.h"
 #include "heap/stats.h"
 #include "os/os.h"
@@ -112,6 +113,7 @@ EXPORT int mallopt(int parameter, int value) {
 __attribute__((constructor)) static void at_start(void) {
 	hypi_process_init();
 	hypi_options_init(hypi_os_environment(), hypi_os.secure);
+	hypi_harden_init();
 }
 
 __attribute__((destructor)) static void at_exit(void) { hypi_stats_at_exit(); }

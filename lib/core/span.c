@@ -36,6 +36,7 @@ void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span) {
 	/* Whoever walks the page map under the pool's lock may still look at the record until the run is given back. */
 	hypi_large_pool_give(pool, &run, hypi_load_relaxed(&span->carved_bytes) != 0);
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_NONE);
+	if (span->shadow != NULL) hypi_meta_free(span->shadow, hypi_span_shadow_bytes(span));
 	hypi_meta_free(span, sizeof *span);
 }
 

@@ -49,7 +49,10 @@ struct hypi_engine;
 typedef struct hypi_span {
 	/* What a free looks at; constant while the span lives, but for the last four, which are the owner's. */
 	uintptr_t base;
-	uint64_t inverse;                  /* ceil(2^64 / block_bytes): divides n iff n * inverse < inverse */
+	union {
+		uint64_t inverse;     /* small: ceil(2^64 / block_bytes): divides n iff n * inverse < inverse */
+		uint64_t asked_plus1; /* large, huge, hardened: the size asked for, plus 1; 0: unknown */
+	};
 	_Atomic(struct hypi_heap *) owner; /* NULL for large blocks */
 	uint64_t block_bytes;              /* usable bytes of each block */
 	uint32_t slices;
@@ -73,8 +76,11 @@ typedef struct hypi_span {
 		hypi_block *last;    /* small: the last block of the list, NULL: unknown. Owner only. */
 		size_t mapped_bytes; /* huge: of the mapping, guard included */
 	};
-	uint64_t stamp_ms; /* cached: since when */
-	uint32_t first;    /* slice in the arena */
+	union {
+		uint64_t stamp_ms;        /* cached: since when */
+		_Atomic uint32_t *shadow; /* small: one word a block (heap/harden.h), or NULL */
+	};
+	uint32_t first;    /* slice in the arena; huge: 1: between guard pages (heap/guard.c), 0: not */
 } hypi_span;
 
 _Static_assert(sizeof(hypi_span) == 128, "a span record is two cache lines");
@@ -153,6 +159,11 @@ HYP_INLINE hypi_block *hypi_span_take(hypi_span *span) {
 /* Blocks that the span can hold. */
 HYP_INLINE uint32_t hypi_span_capacity(const hypi_span *span) {
 	return (uint32_t)(((size_t)span->slices << HYPI_SLICE_LOG2) / span->block_bytes);
+}
+
+/* Bytes of the span's shadow, when it has one. */
+HYP_INLINE size_t hypi_span_shadow_bytes(const hypi_span *span) {
+	return hypi_span_capacity(span) * sizeof(_Atomic uint32_t);
 }
 
 /* Any thread that is not the owner: frees a chain of `count` blocks, linked from `head` to `tail`. True: the caller must

@@ -90,6 +90,7 @@ typedef struct hypi_heap {
 	size_t cached_bytes;
 	struct hypi_sampler *sampler;  /* NULL: nothing is picked (heap/sample.h) */
 	uint32_t sample_generation;    /* of the last change that the heap knows */
+	struct hypi_quarantine *quarantine; /* freed blocks that wait (heap/harden.h); owner; NULL: none */
 	struct hypi_slot *slots;       /* free handles (pool/handle.h); owner */
 	struct hypi_handle_chunk *slot_chunk; /* new ones come from here; owner */
 	_Atomic(struct hypi_slot *) slots_back; /* handles of this heap that other threads freed */

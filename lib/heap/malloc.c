@@ -4,6 +4,7 @@
 #include "base/fatal.h"
 #include "base/option.h"
 #include "heap/fast.h"
+#include "heap/harden.h"
 #include "heap/heap.h"
 #include "heap/sample.h"
 
@@ -45,6 +46,11 @@ unsigned hypi_class_for(size_t bytes, size_t alignment) {
 }
 
 void *hypi_engine_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
+	if (hypi_hardens(engine)) return hypi_harden_alloc(heap, bytes, alignment, zero);
+	return hypi_engine_alloc_plain(engine, heap, bytes, alignment, zero);
+}
+
+void *hypi_engine_alloc_plain(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
 	if (bytes >= engine->threshold_bytes || alignment > HYPI_SLICE_BYTES)
 		return alloc_large(engine, heap, bytes, alignment, zero);
 	unsigned c = hypi_class_for(bytes, alignment);
@@ -106,6 +112,11 @@ void hypi_free_slow(void *p) {
 	hypi_engine *engine = hypi_span_engine(span);
 	hypi_heap *heap = hypi_heap_of(engine);
 	if (HYP_UNLIKELY(engine != &hypi_default_engine) && engine->zero_on_free) memset(p, 0, span->block_bytes);
+	if (hypi_hardens(engine) && !hypi_harden_free(heap, span, p)) return;
+	hypi_free_checked(engine, heap, span, p);
+}
+
+void hypi_free_checked(hypi_engine *engine, hypi_heap *heap, hypi_span *span, void *p) {
 	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) {
 		if (HYP_UNLIKELY(span->place == HYPI_PICKED)) hypi_sample_free_large(span);
 		hypi_large_free(engine, heap, span);
@@ -147,6 +158,10 @@ void *hyp_realloc(void *p, size_t bytes) {
 	}
 	hypi_engine *engine = hypi_span_engine(span);
 	size_t have = span->block_bytes;
+	if (hypi_hardens(engine)) {
+		have = hypi_harden_asked(span, p, &misuse_realloc, have);
+		return hypi_harden_resize(span, p, bytes) ? p : move(engine, p, have, bytes);
+	}
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
 		if (bytes <= have && keeps(have, bytes)) return p;
 	} else {
@@ -193,7 +208,10 @@ int hyp_posix_memalign(void **ret_p, size_t alignment, size_t bytes) {
 }
 
 size_t hyp_usable_size(const void *p) {
-	return p == NULL ? 0 : hypi_span_of_block(p, &misuse_pointer)->block_bytes;
+	if (p == NULL) return 0;
+	hypi_span *span = hypi_span_of_block(p, &misuse_pointer);
+	if (hypi_hardens(hypi_span_engine(span))) return hypi_harden_asked(span, p, &misuse_pointer, span->block_bytes);
+	return span->block_bytes;
 }
 
 /* Whether a block may be one that was asked for with this size, or was left where it is by realloc with it. */
@@ -208,8 +226,11 @@ static bool fits(const hypi_span *span, size_t bytes, size_t alignment) {
 static void free_checked(void *p, size_t bytes, size_t alignment) {
 #if HYP_CHECKS
 	if (p != NULL) {
-		const hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
-		if (!fits(span, bytes, alignment)) hypi_fatal("size mismatch", p, span->block_bytes);
+		hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
+		bool good = fits(span, bytes, alignment);
+		if (hypi_hardens(hypi_span_engine(span)))
+			good = hypi_harden_asked(span, p, &hypi_misuse_free, good ? bytes : SIZE_MAX) == bytes;
+		if (!good) hypi_fatal("size mismatch", p, span->block_bytes);
 	}
 #else
 	(void)bytes;
@@ -230,7 +251,10 @@ void hyp_free_aligned_sized(void *p, size_t alignment, size_t bytes) {
 size_t hyp_trim(void) {
 	hypi_heap *heap = hypi_heap_mine();
 	hypi_process_init();
-	if (heap != NULL) hypi_heap_trim(heap);
+	if (heap != NULL) {
+		hypi_harden_flush(heap);
+		hypi_heap_trim(heap);
+	}
 	hypi_engine *engine = &hypi_default_engine;
 	hypi_lock_take(&engine->limbo_lock);
 	if (engine->limbo != NULL) hypi_heap_trim(engine->limbo);

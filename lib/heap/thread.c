@@ -16,6 +16,7 @@
 
 #include "base/option.h"
 #include "core/meta.h"
+#include "heap/harden.h"
 #include "heap/sample.h"
 
 #include <errno.h>
@@ -113,7 +114,7 @@ hypi_heap *hypi_heap_mine(void) {
 	hypi_heap *heap = hypi_heap_acquire(&hypi_default_engine);
 	if (heap != NULL) {
 		self->heap = heap;
-		self->front = heap;
+		self->front = hypi_hardened() ? &hypi_heap_none : heap;
 		hypi_os_thread_arm(); /* may allocate: the heap is in place */
 	}
 	self->starting = false;
@@ -127,7 +128,10 @@ static void on_thread_exit(void) {
 	hypi_pool_heaps_exit();
 	self->front = &hypi_heap_none;
 	self->heap = NULL;
-	if (heap != NULL) hypi_heap_abandon(heap);
+	if (heap != NULL) {
+		hypi_harden_flush(heap);
+		hypi_heap_abandon(heap);
+	}
 }
 
 /* ---- fork ---- */
@@ -135,6 +139,7 @@ static void on_thread_exit(void) {
 static void fork_prepare(void) {
 	hypi_lock_take(&start_lock);
 	hypi_lock_take(&hypi_engines_lock);
+	hypi_harden_fork_prepare();
 	hypi_sample_fork_prepare();
 	for (hypi_engine *e = hypi_engines; e != NULL; e = e->next) {
 		hypi_lock_take(&e->limbo_lock);
@@ -152,6 +157,7 @@ static void fork_parent(void) {
 		hypi_unlock(&e->limbo_lock);
 	}
 	hypi_sample_fork_parent();
+	hypi_harden_fork_parent();
 	hypi_unlock(&hypi_engines_lock);
 	hypi_unlock(&start_lock);
 }
@@ -173,6 +179,7 @@ static void fork_child(void) {
 		}
 	}
 	hypi_sample_fork_child();
+	hypi_harden_fork_child();
 	hypi_lock_reset(&hypi_engines_lock);
 	hypi_lock_reset(&start_lock);
 }
@@ -194,6 +201,7 @@ static void start(void) {
 	hypi_engine_init(&hypi_default_engine, hypi_backing_anonymous(), arena_bytes(), hypi_option_get(HYPI_OPTION_decay));
 	hypi_default_engine.large.tight = hypi_os.address_limit_bytes != 0;
 	hypi_default_engine.serial = hypi_default_engine.front_serial = HYPI_DEFAULT_SERIAL;
+	hypi_harden_init();
 	hypi_os_thread_exit_init(on_thread_exit);
 }
 

@@ -1,0 +1,119 @@
+/*
+ * heap/guard.c: blocks between guard pages, and what becomes of them when they are freed; see heap/harden.h.
+ *
+ * Layout, from a slice's edge: one slice without access; the pages of the block, in whose last bytes it ends (rounded
+ * to its alignment: at most 15 bytes of canary behind it, as a rule); the rest of the mapping without access. The block
+ * begins in the first of its pages, and so in the second slice: that one's entry in the page map is the block's. The
+ * bytes of that page in front of it hold a canary, too.
+ *
+ * A freed one lies without access in a ring of RING_ENTRIES and RING_BYTES at most, still known to the page map: a
+ * second free is told as such.
+ */
+#include "heap/harden.h"
+
+#include "base/fatal.h"
+#include "core/meta.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { GUARDS_MOST = 5000, RING_ENTRIES = 64 };
+#define RING_BYTES ((size_t)1 << 30)
+
+static _Atomic uint32_t guards;
+static struct {
+	hypi_lock lock;
+	hypi_span *spans[RING_ENTRIES];
+	uint32_t next; /* the oldest's place, when there is one */
+	size_t bytes;  /* of address space */
+} ring;
+
+static uintptr_t pages_of(const hypi_span *span) { return span->base & ~(uintptr_t)(HYPI_SLICE_BYTES - 1); }
+
+static void unmap(hypi_span *span) {
+	hypi_page_map_set(span->base, 1, NULL);
+	hypi_large_pool_unmap_huge(&hypi_default_engine.large, pages_of(span) - HYPI_SLICE_BYTES, span->mapped_bytes);
+	hypi_store_relaxed(&span->kind, HYPI_SPAN_NONE);
+	hypi_meta_free(span, sizeof *span);
+	hypi_sub_relaxed(&guards, 1);
+}
+
+/* Maps [guard slice][body][guard] and returns where the body is; 0. */
+static uintptr_t map(size_t body, size_t total) {
+	hypi_large_pool *pool = &hypi_default_engine.large;
+	uintptr_t start = hypi_large_pool_map_huge(pool, total, HYPI_SLICE_BYTES), pages = start + HYPI_SLICE_BYTES;
+	if (start == 0) return 0;
+	if (hypi_page_map_cover(pages, HYPI_SLICE_BYTES) && hypi_os_guard((void *)start, HYPI_SLICE_BYTES) == HYP_OK &&
+	    hypi_os_guard((void *)(pages + body), total - HYPI_SLICE_BYTES - body) == HYP_OK)
+		return pages;
+	hypi_large_pool_unmap_huge(pool, start, total);
+	return 0;
+}
+
+void *hypi_guard_alloc(size_t bytes, size_t alignment) {
+	size_t page = hypi_os.page_bytes, body = hypi_round_up(bytes == 0 ? 1 : bytes, page);
+	if (bytes > PTRDIFF_MAX / 2 || alignment > page) return NULL;
+	if (alignment < 16) alignment = 16;
+	int saved = errno;
+	hypi_span *span = hypi_add_relaxed(&guards, 1) < GUARDS_MOST ? hypi_meta_alloc(sizeof *span) : NULL;
+	size_t total = hypi_round_up(HYPI_SLICE_BYTES + body + page, HYPI_SLICE_BYTES);
+	uintptr_t pages = span != NULL ? map(body, total) : 0;
+	if (pages == 0) {
+		if (span != NULL) hypi_meta_free(span, sizeof *span);
+		hypi_sub_relaxed(&guards, 1);
+		errno = saved;
+		return NULL;
+	}
+	span->base = pages + body - hypi_round_up(bytes == 0 ? 1 : bytes, alignment);
+	span->block_bytes = body - (span->base - pages);
+	span->asked_plus1 = bytes + 1;
+	span->mapped_bytes = total;
+	span->engine = &hypi_default_engine;
+	span->first = 1;
+	hypi_store_relaxed(&span->kind, HYPI_SPAN_HUGE);
+	uint64_t canary = hypi_canary_of(span->base);
+	hypi_canary_write(canary, (void *)pages, (void *)span->base);
+	hypi_canary_write(canary, (void *)(span->base + bytes), (void *)(pages + body));
+	hypi_page_map_set(span->base, 1, span);
+	return (void *)span->base;
+}
+
+void hypi_guard_check(const hypi_span *span) {
+	uint64_t canary = hypi_canary_of(span->base);
+	uintptr_t end = span->base + span->block_bytes, asked = span->asked_plus1 - 1;
+	if (hypi_canary_differs(canary, (void *)(span->base + asked), (void *)end) != NULL)
+		hypi_fatal("buffer overflow", (void *)span->base, asked);
+	if (hypi_canary_differs(canary, (void *)pages_of(span), (void *)span->base) != NULL)
+		hypi_fatal("buffer underflow", (void *)span->base, asked);
+}
+
+void hypi_guard_free(hypi_span *span) {
+	int saved = errno;
+	size_t bytes = span->mapped_bytes;
+	hypi_store_relaxed(&span->kind, HYPI_SPAN_CACHED);
+	if (bytes > RING_BYTES / 4 || hypi_os_decommit((void *)(pages_of(span) - HYPI_SLICE_BYTES), bytes) != HYP_OK) {
+		unmap(span);
+		errno = saved;
+		return;
+	}
+	for (;;) {
+		hypi_lock_take(&ring.lock);
+		hypi_span *oldest = ring.spans[ring.next];
+		if (oldest == NULL && ring.bytes + bytes <= RING_BYTES) break;
+		ring.spans[ring.next] = NULL;
+		ring.next = (ring.next + 1) % RING_ENTRIES;
+		if (oldest != NULL) ring.bytes -= oldest->mapped_bytes;
+		hypi_unlock(&ring.lock);
+		if (oldest != NULL) unmap(oldest);
+	}
+	/* The place at `next` is empty: the newest takes it, and the oldest is the next one that is not. */
+	ring.spans[ring.next] = span;
+	ring.next = (ring.next + 1) % RING_ENTRIES;
+	ring.bytes += bytes;
+	hypi_unlock(&ring.lock);
+	errno = saved;
+}
+
+void hypi_harden_fork_prepare(void) { hypi_lock_take(&ring.lock); }
+void hypi_harden_fork_parent(void) { hypi_unlock(&ring.lock); }
+void hypi_harden_fork_child(void) { hypi_lock_reset(&ring.lock); }
