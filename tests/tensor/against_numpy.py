@@ -45,6 +45,8 @@ class Cases:
                 flat = x.reshape(-1)
                 for special in (0.0, -0.0, np.nan, np.inf, -np.inf):
                     flat[int(r.integers(x.size))] = special
+                if r.random() < 0.3:  # so many that a row has several: the first one counts
+                    flat[r.random(x.size) < 0.3] = np.nan
             return x
         info = np.iinfo(kind)
         small = r.random() < 0.5
@@ -370,6 +372,15 @@ class Cases:
         with np.errstate(all="ignore"):
             self.same(self.hyp.wrap(a).cast(to), want.astype(kind), f"cast {a.dtype}{a.shape}{a.strides} to {to}")
 
+    def halves(self):
+        """Halfway between two halves, and a hair beside it: a double must not be rounded twice."""
+        r = self.random
+        bits = r.integers(0x0400, 0x7bff, 200).astype(np.uint16)
+        low, high = (x.view(np.float16).astype(np.float64) for x in (bits, bits + np.uint16(1)))
+        x = ((low + high) / 2) * (1 + r.integers(-1, 2, 200) * 2.0**-40) * r.choice([-1, 1], 200)
+        with np.errstate(all="ignore"):
+            self.same(self.hyp.wrap(x).cast("f16"), x.astype(np.float16), "f64 halfway to f16")
+
     def matmul(self):
         r = self.random
         m, n, k = (int(x) for x in r.integers(0 if r.random() < 0.05 else 1, 40 if r.random() < 0.2 else 9, 3))
@@ -416,7 +427,7 @@ class Cases:
 
     def run(self, count):
         kinds = [(self.binary, 30), (self.reduce, 25), (self.unary, 12), (self.views, 10), (self.scalar, 6),
-                 (self.in_place, 5), (self.cast, 6), (self.matmul, 8), (self.where, 4), (self.large, 0.2)]
+                 (self.in_place, 5), (self.cast, 6), (self.matmul, 8), (self.where, 4), (self.large, 0.2), (self.halves, 0.5)]
         weights = np.array([w for _, w in kinds], float)
         for number in range(count):
             seed = int(self.random.integers(2**62))
