@@ -7,9 +7,10 @@
  * collects them. When nothing is out the span goes back.
  *
  * Link. A free block's first word is the next block's address, masked with the process's secret (0 masked: the last);
- * its second word is the first's complement. Who takes a block off a list compares the two: a list written over is
- * told at once (the smallest block has both words). An allocated block's first word was cleared when it was handed out,
- * so two words that fit, and that decode to a block, are those of a block freed already: a double free. Addresses are
+ * its second word is the first's complement, masked with the block's own address. Who takes a block off a list compares
+ * the two: a list written over is told at once (the smallest block has both words). An allocated block's first word was
+ * cleared when it was handed out, so two words that fit, and that decode to a block, are those of a block freed already:
+ * a double free. Words that a program copies here with memory it never wrote fit no other address. Addresses are
  * multiples of 16, so every link's low four bits are the secret's, which are fixed: free looks at the first byte alone,
  * and at the words only when that fits. (A byte can be read while the program's own store to the word is still on its
  * way; a word cannot, and stalls: that was a third of the time of a malloc + free pair.)
@@ -29,7 +30,7 @@
 
 typedef struct hypi_block {
 	uint64_t link; /* masked address of the next free block */
-	uint64_t twin; /* ~link */
+	uint64_t twin; /* ~link ^ the block's address */
 } hypi_block;
 
 typedef enum hypi_span_kind {
@@ -99,11 +100,11 @@ extern uint64_t hypi_link_key; /* set once, before the first span */
 HYP_INLINE void hypi_link_set(hypi_block *block, const hypi_block *next) {
 	uint64_t link = (uintptr_t)next ^ hypi_link_key;
 	block->link = link;
-	block->twin = ~link;
+	block->twin = ~link ^ (uintptr_t)block;
 }
 
 /* Whether a block's two words fit; if not, and the block is on a list, it was written to after it was freed. */
-HYP_INLINE bool hypi_link_fits(const hypi_block *block) { return block->twin == ~block->link; }
+HYP_INLINE bool hypi_link_fits(const hypi_block *block) { return block->twin == (~block->link ^ (uintptr_t)block); }
 HYP_INLINE hypi_block *hypi_link_get(const hypi_block *block) { return (hypi_block *)(block->link ^ hypi_link_key); }
 
 /* As hypi_link_get, and ends the process when the words do not fit. */

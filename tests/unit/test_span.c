@@ -109,7 +109,7 @@ START_TEST(what_a_link_is) {
 		b->link = words[i];
 		b->twin = words[i];
 		ck_assert(!hypi_block_is_free(b));
-		b->twin = ~words[i]; /* fits, but names no block */
+		b->twin = ~words[i] ^ (uintptr_t)b; /* fits, but names no block */
 		ck_assert(!hypi_block_is_free(b));
 	}
 	hypi_link_set(b, NULL);
