@@ -18,6 +18,9 @@
 enum { WINDOWS = 64, THREADS = 512, ROOTS = 4096, DESCRIPTOR_BYTES = 2560, SPARSE_BYTES = 16 << 20 };
 #define MOST_ROOT_BYTES ((uintptr_t)1 << 36) /* larger ones are some runtime's shadow of the address space */
 
+/* Reads whatever there is, also what a sanitizer holds for freed. */
+#define READS_ANYTHING __attribute__((no_sanitize("address"), no_sanitize("thread")))
+
 typedef struct mark_window {
 	uintptr_t window;
 	uint64_t *bits; /* one for each 16 bytes */
@@ -179,12 +182,12 @@ static void list_larges(search *s) {
 }
 
 /* The live block around an address: its start and size; false: none. */
-static bool block_around(const search *s, uintptr_t address, large_block *ret_block) {
+READS_ANYTHING static bool block_around(const search *s, uintptr_t address, large_block *ret_block) {
 	const hypi_span *span = hypi_span_at((void *)address);
 	if (span != NULL && hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
 		if (!hypi_span_holds(span, (void *)address)) return false;
 		uintptr_t base = span->base + (address - span->base) / span->block_bytes * span->block_bytes;
-		if (!hypi_block_unlinked((void *)base) && hypi_block_is_free((const hypi_block *)base)) return false;
+		if (!hypi_block_unlinked((void *)base) && hypi_link_fits((const hypi_block *)base)) return false;
 		*ret_block = (large_block){.base = base, .bytes = span->block_bytes, .span = span};
 		return true;
 	}
@@ -207,7 +210,7 @@ static bool is_ours(uintptr_t at, const large_block *block) {
 	       (span->arena != NULL && at - (uintptr_t)span->arena < sizeof *span->arena);
 }
 
-static void scan(search *s, uintptr_t start, uintptr_t end) {
+READS_ANYTHING static void scan(search *s, uintptr_t start, uintptr_t end) {
 	for (uintptr_t at = (start + 7) & ~(uintptr_t)7; at + 8 <= end; at += 8) {
 		large_block block;
 		if (!block_around(s, *(const uintptr_t *)at, &block) || is_ours(at, &block)) continue;

@@ -17,7 +17,7 @@
 
 static char root[] = "/tmp/hypool-pressure-XXXXXX";
 
-static void put(const char *name, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void put(const char *name, const char *format, ...) {
 	char path[256];
 	snprintf(path, sizeof path, "%s/%s", root, name);
 	for (char *at = path + 1; (at = strchr(at, '/')) != NULL; at++) {
