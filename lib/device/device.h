@@ -15,11 +15,12 @@ hyp_status hypi_device_fail(hyp_status status, const char *format, ...) HYP_PRIN
 hyp_status hypi_host_describe(void *context, hyp_device_info *ret_info);
 extern const hyp_device_driver hypi_host_driver;
 
-/* The kernels belong to another folder; tensor/describe.c sets this when the library is loaded. */
+/* What the host's description takes from the folders above. Its one definition is tensor/describe.c's, found by the
+ * linker: an archive's member that is only reached by a constructor would be left out. */
 typedef struct hypi_device_hooks {
 	uint32_t (*simd_mask)(char *ret_names, size_t bytes);
-	uint64_t dtypes;
+	uint64_t dtypes; /* 1 << hyp_dtype each */
 } hypi_device_hooks;
-extern hypi_device_hooks hypi_device_hooks_;
+extern const hypi_device_hooks hypi_host_hooks;
 
 #endif

@@ -45,9 +45,8 @@ hyp_status hypi_host_describe(void *context, hyp_device_info *ret_info) {
 	info->memory_latency_ns = hypi_topology_latency_ns();
 	memcpy(info->cache_bytes, machine.cache_bytes, sizeof info->cache_bytes);
 	info->cache_line_bytes = machine.cache_line_bytes;
-	info->dtypes = hypi_device_hooks_.dtypes;
-	if (hypi_device_hooks_.simd_mask != NULL)
-		info->simd_mask = hypi_device_hooks_.simd_mask(info->simd_names, sizeof info->simd_names);
+	info->dtypes = hypi_host_hooks.dtypes;
+	info->simd_mask = hypi_host_hooks.simd_mask(info->simd_names, sizeof info->simd_names);
 	return HYP_OK;
 }
 

@@ -37,7 +37,6 @@ static struct entry entries[HYP_DEVICE_MAX];
 static _Atomic int count; /* released by register; pairs with the acquire in entry_of */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-hypi_device_hooks hypi_device_hooks_;
 
 /* ---- errors ---- */
 

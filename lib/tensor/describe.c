@@ -1,6 +1,6 @@
 /*
  * tensor/describe.c: what the host's description (device/host.c) takes from the folders above it: the kernels' sets and
- * the types that tensors compute with. Put in place when the library is loaded, before anybody can ask.
+ * the types that tensors compute with.
  */
 #include "device/device.h"
 #include "kernels/kernels.h"
@@ -18,7 +18,8 @@ static uint32_t simd_mask(char *ret_names, size_t bytes) {
 	return mask;
 }
 
-__attribute__((constructor)) static void put_hooks(void) {
-	hypi_device_hooks_.simd_mask = simd_mask;
-	for (uint32_t d = 1; d < hypi_dtype_count; d++) hypi_device_hooks_.dtypes |= (uint64_t)1 << d;
-}
+const hypi_device_hooks hypi_host_hooks = {.simd_mask = simd_mask, .dtypes = 0
+#define HYP_DTYPE_X(name, number, text, kind, elements, bytes, doc) | (uint64_t)1 << number
+#include <hypool/dtype.def>
+#undef HYP_DTYPE_X
+};
