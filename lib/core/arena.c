@@ -67,6 +67,15 @@ static bool range_any(const uint64_t *bits, uint32_t first, uint32_t count) {
 	return false;
 }
 
+static uint32_t range_count(const uint64_t *bits, uint32_t first, uint32_t count) {
+	uint32_t total = 0;
+	for (uint32_t at = first, end = first + count; at < end;) {
+		uint64_t word = bits[at >> 6];
+		total += (uint32_t)__builtin_popcountll(word & range_mask(&at, end));
+	}
+	return total;
+}
+
 /* ---- the buddy system ---- */
 
 void hypi_arena_init(hypi_arena *arena, uintptr_t base, uint32_t slices) {
@@ -97,25 +106,46 @@ static void give_range(hypi_arena *arena, uint32_t first, uint32_t end) {
 	}
 }
 
-uint32_t hypi_arena_take(hypi_arena *arena, uint32_t count, unsigned align_order) {
-	unsigned want = hypi_log2_ceil(count);
-	if (align_order > want) want = align_order;
-	if (want > arena->order) return HYPI_NO_SLICE;
+static bool is_dirty(const hypi_arena *arena, unsigned order, uint32_t block) {
+	return range_any(arena->dirty, block << order, 1u << order);
+}
+
+/* The free block of at least order `want` to take from: when there is dirty memory, the smallest of the first few of each
+ * order that has some, since it costs nothing more; else the smallest, at the lowest address. */
+static uint32_t pick(const hypi_arena *arena, unsigned want, unsigned *ret_order) {
+	enum { LOOKS = 8 };
 	uint32_t candidates = arena->orders >> want << want;
-	if (candidates == 0) return HYPI_NO_SLICE;
-	unsigned order = hypi_ctz(candidates);
+	for (uint32_t rest = arena->dirty_free > 0 ? candidates : 0; rest != 0; rest &= rest - 1) {
+		unsigned order = hypi_ctz(rest), looks = LOOKS;
+		uint32_t word = hypi_ctz(arena->summary[order]);
+		for (uint64_t bits = arena->buddy[words_before(order) + word]; bits != 0 && looks > 0; bits &= bits - 1, looks--) {
+			uint32_t block = (word << 6) + hypi_ctz(bits);
+			if (is_dirty(arena, order, block)) return *ret_order = order, block;
+		}
+	}
+	unsigned order = *ret_order = hypi_ctz(candidates);
 	uint32_t word = hypi_ctz(arena->summary[order]);
-	uint32_t block = (word << 6) + hypi_ctz(arena->buddy[words_before(order) + word]);
+	return (word << 6) + hypi_ctz(arena->buddy[words_before(order) + word]);
+}
+
+uint32_t hypi_arena_take(hypi_arena *arena, uint32_t count, unsigned align_order) {
+	unsigned want = hypi_log2_ceil(count), order;
+	if (align_order > want) want = align_order;
+	if (want > arena->order || arena->orders >> want == 0) return HYPI_NO_SLICE;
+	uint32_t block = pick(arena, want, &order);
+	bool dirty = is_dirty(arena, order, block);
 	clear_free(arena, order, block);
 	while (order > want) {
 		order--;
 		block <<= 1;
-		set_free(arena, order, block | 1);
+		if (dirty && !is_dirty(arena, order, block)) block |= 1;
+		set_free(arena, order, block ^ 1);
 	}
 	uint32_t first = block << want;
 	give_range(arena, first + count, first + (1u << want));
 	range_set(arena->used, first, count);
 	range_clear(arena->settled, first, count);
+	arena->dirty_free -= range_count(arena->dirty, first, count);
 	arena->free_slices -= count;
 	return first;
 }
@@ -134,6 +164,7 @@ bool hypi_arena_take_at(hypi_arena *arena, uint32_t first, uint32_t count) {
 	}
 	range_set(arena->used, first, count);
 	range_clear(arena->settled, first, count);
+	arena->dirty_free -= range_count(arena->dirty, first, count);
 	arena->free_slices -= count;
 	return true;
 }
@@ -143,6 +174,7 @@ void hypi_arena_give(hypi_arena *arena, uint32_t first, uint32_t count, bool dir
 	range_clear(arena->used, first, count);
 	if (dirty) {
 		range_set(arena->dirty, first, count);
+		arena->dirty_free += count;
 		arena->young = true;
 	} else {
 		range_clear(arena->dirty, first, count);
@@ -224,12 +256,14 @@ const char *hypi_arena_check(const hypi_arena *arena) {
 		const char *wrong = check_order(arena, order, covered);
 		if (wrong != NULL) return wrong;
 	}
-	uint32_t free_slices = 0;
+	uint32_t free_slices = 0, dirty_free = 0;
 	for (uint32_t s = 0; s < arena->slices; s++) {
 		bool is_covered = covered[s >> 6] >> (s & 63) & 1, is_used = arena->used[s >> 6] >> (s & 63) & 1;
 		if (is_covered == is_used) return is_used ? "a used slice lies in a free block" : "a free slice is lost";
 		free_slices += is_covered;
+		dirty_free += is_covered && (arena->dirty[s >> 6] >> (s & 63) & 1);
 	}
+	if (dirty_free != arena->dirty_free) return "the count of dirty slices is wrong";
 	if (free_slices != arena->free_slices) return "the count of free slices is wrong";
 	return NULL;
 }

@@ -3,14 +3,15 @@
  *
  * A free block of order k is 2^k slices at a multiple of 2^k (Knowlton 1965; Robson 1974 bounds what such a system can
  * lose). All state is in bitmaps out of band, so the same code serves memory that the processor cannot touch. Every
- * operation visits at most one word per order. Of equal blocks the lowest address is taken, which keeps the top of the
- * arena free.
+ * operation visits at most a few words per order. Of equal blocks one with dirty memory is taken, which costs nothing
+ * more, or else the lowest, which keeps the top of the arena free.
  *
  * Invariants, checked by hypi_arena_check:
  *  - a slice is used, or lies in exactly one free block; free_slices counts the latter;
  *  - no two buddies are both free (they would be one block);
  *  - summary[k] has bit w set exactly when word w of order k is not 0; orders has bit k set exactly when summary[k] != 0;
- *  - a dirty slice may hold old contents and resident memory; a clean free slice reads as zero and costs no memory.
+ *  - a dirty slice may hold old contents and resident memory; a clean free slice reads as zero and costs no memory;
+ *    dirty_free counts the dirty ones among the free.
  *
  * The caller holds the lock of the large pool that owns the arena. No call here makes a system call.
  */
@@ -34,6 +35,7 @@ typedef struct hypi_arena {
 	struct hypi_arena *all_next, *all_prev; /* all arenas of the pool */
 	uint32_t listed;                        /* largest free order + 1 under which it is listed; 0: nothing free */
 	uint32_t id;                            /* place among the pool's arenas when it was made */
+	uint32_t dirty_free;                    /* free slices that are dirty */
 	bool purging;                           /* some slices are out while their pages go back */
 	bool young;                             /* some free slice is dirty */
 	uint64_t summary[HYPI_ORDERS];

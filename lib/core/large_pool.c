@@ -147,14 +147,14 @@ static bool take_locked(hypi_large_pool *pool, uint32_t count, unsigned align_or
 	if (candidates == 0) return false;
 	hypi_arena *arena = pool->lists[hypi_ctz(candidates)];
 	bool was_whole = hypi_arena_is_whole(arena);
-	uint32_t first = hypi_arena_take(arena, count, align_order);
+	uint32_t dirty = arena->dirty_free, first = hypi_arena_take(arena, count, align_order);
 	HYP_ASSERT(first != HYPI_NO_SLICE);
 	pool->whole_arenas -= was_whole;
 	relist(pool, arena);
 	pool->used_slices += count;
 	if (pool->used_slices > pool->peak_used_slices) pool->peak_used_slices = pool->used_slices;
-	*ret_run = (hypi_run){.arena = arena, .first = first, .count = count};
-	ret_run->zeroed = hypi_arena_is_clean(arena, first, count) && (pool->backing.flags & HYP_BACKING_ZEROED);
+	*ret_run = (hypi_run){.arena = arena, .first = first, .count = count, .clean = count - (dirty - arena->dirty_free)};
+	ret_run->zeroed = ret_run->clean == count && (pool->backing.flags & HYP_BACKING_ZEROED);
 	return true;
 }
 
@@ -173,6 +173,23 @@ static hyp_status commit_run(hypi_large_pool *pool, const hypi_run *run) {
 	hyp_status status = pool->backing.commit(pool->backing.context, hypi_run_address(run), bytes);
 	if (status != HYP_OK) hypi_large_pool_give(pool, run, true);
 	return status;
+}
+
+static size_t purge_all(hypi_large_pool *pool, bool settled_only, size_t most);
+
+enum { SLACK_BYTES = 2 << 20, SLACK_SHARE = 8, SWAP_LEAST = 1 << 18 };
+
+/* A run is about to cost the memory of its clean slices: lets dirty free slices go for it, in batches that are worth a system call. */
+static void swap_dirty(hypi_large_pool *pool, const hypi_run *run) {
+	size_t dirty = 0, want = (size_t)run->clean << HYPI_SLICE_LOG2;
+	if (want == 0 || pool->backing.purge == NULL) return;
+	hypi_lock_take(&pool->lock);
+	for (const hypi_arena *arena = pool->all; arena != NULL; arena = arena->all_next) dirty += arena->dirty_free;
+	dirty <<= HYPI_SLICE_LOG2;
+	size_t slack = SLACK_BYTES + (pool->used_slices << HYPI_SLICE_LOG2) / SLACK_SHARE;
+	if (want < SWAP_LEAST) want = SWAP_LEAST;
+	if (dirty > slack + SWAP_LEAST) purge_all(pool, false, want);
+	hypi_unlock(&pool->lock);
 }
 
 static hyp_status take(hypi_large_pool *pool, uint32_t count, unsigned align_order, bool small, hypi_run *ret_run) {
@@ -198,6 +215,7 @@ static hyp_status take(hypi_large_pool *pool, uint32_t count, unsigned align_ord
 		grown = true;
 	}
 	run.small = small;
+	swap_dirty(pool, &run);
 	hyp_status status = commit_run(pool, &run);
 	if (status == HYP_OK) *ret_run = run;
 	return status;
@@ -246,11 +264,12 @@ bool hypi_large_pool_resize(hypi_large_pool *pool, hypi_run *run, uint32_t count
 
 /* ---- purging ---- */
 
-/* Purges the runs of one arena one by one; each is out of the buddy system while the lock is open. */
-static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled_only) {
+/* Purges the runs of one arena one by one, until `most` bytes are; each is out of the buddy system while the lock is
+ * open. */
+static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled_only, size_t most) {
 	size_t purged = 0;
 	uint32_t from = 0, first, count;
-	while (hypi_arena_next_purge(arena, from, settled_only, &first, &count)) {
+	while (purged < most && hypi_arena_next_purge(arena, from, settled_only, &first, &count)) {
 		bool was_whole = hypi_arena_is_whole(arena);
 		if (!hypi_arena_take_at(arena, first, count)) break;
 		pool->whole_arenas -= was_whole;
@@ -271,19 +290,19 @@ static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled
 	return purged;
 }
 
-static size_t purge_all(hypi_large_pool *pool, bool settled_only) {
+static size_t purge_all(hypi_large_pool *pool, bool settled_only, size_t most) {
 	size_t purged = 0;
-	for (hypi_arena *arena = pool->all; arena != NULL; arena = arena->all_next) {
+	for (hypi_arena *arena = pool->all; arena != NULL && purged < most; arena = arena->all_next) {
 		if (!arena->young || arena->purging) continue;
 		if (pool->backing.purge != NULL) {
 			/* `purging` keeps the arena alive and this thread its only purger while the lock is open. */
 			arena->purging = true;
 			pool->purging++;
-			purged += purge_arena(pool, arena, settled_only);
+			purged += purge_arena(pool, arena, settled_only, most - purged);
 			pool->purging--;
 			arena->purging = false;
 		}
-		hypi_arena_settle(arena);
+		if (most == SIZE_MAX) hypi_arena_settle(arena);
 	}
 	hypi_add_relaxed(&pool->purged_bytes, purged);
 	return purged;
@@ -322,14 +341,14 @@ void hypi_large_pool_tick(hypi_large_pool *pool, uint64_t now_ms) {
 	uint64_t next = now_ms + pool->decay_ms / 2 + 1;
 	if (!atomic_compare_exchange_strong(&pool->epoch_ms, &due, next) || due == 0) return;
 	hypi_lock_take(&pool->lock);
-	purge_all(pool, true);
+	purge_all(pool, true, SIZE_MAX);
 	release_whole(pool, KEPT_WHOLE);
 	hypi_unlock(&pool->lock);
 }
 
 size_t hypi_large_pool_purge(hypi_large_pool *pool) {
 	hypi_lock_take(&pool->lock);
-	size_t purged = purge_all(pool, false);
+	size_t purged = purge_all(pool, false, SIZE_MAX);
 	release_whole(pool, pool->tight ? 0 : KEPT_WHOLE);
 	hypi_unlock(&pool->lock);
 	return purged;

@@ -9,6 +9,9 @@
  * list_mask names the lists that are not empty; used_slices is the sum over arenas; purging or growing never holds the
  * lock over a call to the OS: slices whose pages are on their way back are taken out of the buddy system meanwhile.
  *
+ * Growth: before a run of clean slices costs new memory, as many dirty free ones are purged, beyond a small slack: so
+ * what the process holds follows the peak of what it uses, whatever shapes the free blocks have.
+ *
  * Decay: an epoch is half the decay time. A slice freed in one epoch settles at its end and is purged at the end of
  * the next if it is still free: so after one to two epochs, half to a whole decay time.
  *
@@ -25,6 +28,7 @@
 typedef struct hypi_run {
 	hypi_arena *arena;
 	uint32_t first, count; /* slices */
+	uint32_t clean;        /* of them, those that cost no memory yet */
 	bool zeroed;           /* reads as zero */
 	bool small;            /* holds small blocks: counted against their limit */
 } hypi_run;

@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RETURN_BATCH = 16, REFILL_LEAST = 8 };
+enum { RETURN_BATCH = 16, REFILL_LEAST = 8, GROW_SLICES = 32 };
 
 /* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
 static uint32_t limit_of(unsigned c) {
@@ -74,7 +74,15 @@ static void put_back(hypi_heap *heap, hypi_block *block) {
 	else if (span->place != HYPI_LISTED) list_first(heap, span);
 }
 
+static void give_idle(hypi_heap *heap);
+
 static hypi_span *new_span(hypi_heap *heap, unsigned c) {
+	/* Before the heap grows, what other classes have no use for goes back: it may be what this one takes. */
+	heap->grown += hypi_class_slices(c);
+	if (heap->grown >= GROW_SLICES) {
+		heap->grown = 0;
+		give_idle(heap);
+	}
 	hypi_span *span = hypi_span_create(&heap->engine->large, c, heap);
 	if (span == NULL) return NULL;
 	hypi_bin *bin = &heap->bins[c];
@@ -268,7 +276,7 @@ void hypi_heap_trim(hypi_heap *heap) {
 	heap->busy = was_busy;
 }
 
-/* Classes that nobody asked for since the last look return what they hold. */
+/* Classes that nobody asked for since the last time return what they hold. */
 static void give_idle(hypi_heap *heap) {
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		hypi_bin *bin = &heap->bins[c];

@@ -80,6 +80,7 @@ typedef struct hypi_heap {
 	struct hypi_engine *engine;
 	uint64_t look_ms; /* when the heap next looks after itself */
 	uint32_t ticks;   /* events since it last asked for the time */
+	uint32_t grown;   /* slices of new spans since idle classes last returned what they hold */
 	bool shelved;     /* without a thread: hypi_heap_shelve */
 	bool busy;        /* inside a slow path: after a fork, lists may be half changed */
 	hypi_bin bins[HYPI_CLASSES];
