@@ -238,6 +238,8 @@ void hypi_heap_shelve(hypi_heap *heap);
 /* `heap`: the caller's, or NULL: then the block is pushed at once. */
 void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block);
 void hypi_remote_flush(hypi_heap *heap);
+/* Any thread: looks after an orphan for a moment, as long as something lies on its pending stack. */
+void hypi_heap_reclaim(hypi_heap *heap);
 /* Collects what others freed; returns whether any span was looked at. */
 bool hypi_heap_drain(hypi_heap *heap);
 

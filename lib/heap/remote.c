@@ -9,15 +9,18 @@
 
 #include "base/fatal.h"
 
-/* The orphan's owner is gone: whoever finds all blocks of a span back looks after the heap for a moment. */
-static void reclaim_orphan(hypi_heap *heap) {
-	uint32_t expected = HYPI_HEAP_ORPHAN;
-	/* acquire: pairs with the release in hypi_heap_abandon and below */
-	if (!hypi_cas_strong_acquire(&heap->state, &expected, HYPI_HEAP_OWNED)) return;
-	heap->busy = true;
-	hypi_heap_drain(heap);
-	heap->busy = false;
-	hypi_store_release(&heap->state, HYPI_HEAP_ORPHAN);
+void hypi_heap_reclaim(hypi_heap *heap) {
+	/* Who pushes stacks the span and then reads the state; here the state is written and then the stack read. All four
+	 * are sequentially consistent, so one of the two sees the other, and nothing stays on an orphan's stack. */
+	do {
+		uint32_t expected = HYPI_HEAP_ORPHAN;
+		/* acquire: pairs with the store below and in hypi_heap_abandon */
+		if (!hypi_cas_strong_acquire(&heap->state, &expected, HYPI_HEAP_OWNED)) return;
+		heap->busy = true;
+		hypi_heap_drain(heap);
+		heap->busy = false;
+		atomic_store(&heap->state, HYPI_HEAP_ORPHAN);
+	} while (atomic_load(&heap->pending) != NULL);
 }
 
 static void push(hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t count) {
@@ -25,9 +28,9 @@ static void push(hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t c
 	if (hypi_span_push_remote(span, head, tail, count)) {
 		hypi_span *top = hypi_load_relaxed(&owner->pending);
 		do hypi_store_relaxed(&span->pending_next, top);
-		while (!hypi_cas_weak_release(&owner->pending, &top, span)); /* pairs with the acquire in hypi_heap_drain */
+		while (!atomic_compare_exchange_weak(&owner->pending, &top, span)); /* pairs with the acquire in hypi_heap_drain */
 	}
-	if (HYP_UNLIKELY(hypi_load_relaxed(&owner->state) == HYPI_HEAP_ORPHAN)) reclaim_orphan(owner);
+	if (HYP_UNLIKELY(atomic_load(&owner->state) == HYPI_HEAP_ORPHAN)) hypi_heap_reclaim(owner);
 }
 
 static void push_entry(hypi_outbox_entry *entry) {

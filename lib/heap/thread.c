@@ -93,16 +93,11 @@ void hypi_heap_abandon(hypi_heap *heap) {
 	hypi_lock_take(&engine->lock);
 	heap->next_orphan = engine->orphans;
 	engine->orphans = heap;
-	/* release: pairs with the acquire of whoever adopts or reclaims */
-	hypi_store_release(&heap->state, HYPI_HEAP_ORPHAN);
+	/* Pairs with the acquire of whoever adopts or reclaims, and with the order in hypi_heap_reclaim. */
+	atomic_store(&heap->state, HYPI_HEAP_ORPHAN);
 	hypi_unlock(&engine->lock);
 	/* A push that came after the trim saw an owned heap and left the reclaiming to nobody: look once more. */
-	uint32_t expected = HYPI_HEAP_ORPHAN;
-	if (hypi_load_relaxed(&heap->pending) != NULL &&
-	    hypi_cas_strong_acquire(&heap->state, &expected, HYPI_HEAP_OWNED)) {
-		hypi_heap_drain(heap);
-		hypi_store_release(&heap->state, HYPI_HEAP_ORPHAN);
-	}
+	if (atomic_load(&heap->pending) != NULL) hypi_heap_reclaim(heap);
 }
 
 hypi_heap *hypi_heap_mine(void) {
