@@ -37,8 +37,10 @@ static double node_read_gbps[64];
 
 struct team {
 	hwloc_topology_t tree;
+	pthread_mutex_t gate; /* held while the team is made; guards the next three */
 	pthread_barrier_t barrier;
 	unsigned threads;
+	bool cancelled;
 	size_t elements; /* doubles in one array of one thread */
 	uint64_t begun[LOOP_COUNT], best_ns[LOOP_COUNT];
 	_Atomic bool bound, no_memory;
@@ -107,6 +109,10 @@ static bool read_back(struct member *m, const void *memory, size_t bytes) {
 static void *member_main(void *argument) {
 	struct member *m = argument;
 	struct team *t = m->team;
+	pthread_mutex_lock(&t->gate);
+	bool cancelled = t->cancelled;
+	pthread_mutex_unlock(&t->gate);
+	if (cancelled) return NULL;
 	(void)hwloc_set_cpubind(t->tree, m->set, HWLOC_CPUBIND_THREAD);
 	size_t bytes = t->elements * sizeof(double);
 	double *base = mmap(NULL, 3 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -154,21 +160,19 @@ static unsigned core_sets(hwloc_topology_t tree, hwloc_obj_t node, hwloc_cpuset_
 static hyp_status run_team(struct team *t, hwloc_cpuset_t *sets) {
 	static struct member members[MAX_THREADS]; /* under mutex */
 	pthread_t threads[MAX_THREADS];
-	unsigned started = 0;
-	if (pthread_barrier_init(&t->barrier, NULL, t->threads) != 0)
-		return hypi_device_fail(HYP_ERR_NO_MEMORY, "no barrier for %u threads", t->threads);
-	for (; started < t->threads; started++) {
+	unsigned started = 0, wanted = t->threads;
+	/* Nobody comes to the barrier before it is known for how many it is. */
+	pthread_mutex_lock(&t->gate);
+	for (; started < wanted; started++) {
 		members[started] = (struct member){t, started, sets[started], 0};
 		if (pthread_create(&threads[started], NULL, member_main, &members[started]) != 0) break;
 	}
-	if (started < t->threads) {
-		/* The barrier can never be full: those that wait are let go by standing in for the missing ones. */
-		for (int i = 0; i < PASSES * LOOP_COUNT * 3; i++) {
-			if (started == 0) break;
-			pthread_barrier_wait(&t->barrier);
-		}
-	}
+	t->threads = started;
+	bool ready = started > 0 && pthread_barrier_init(&t->barrier, NULL, started) == 0;
+	t->cancelled = !ready;
+	pthread_mutex_unlock(&t->gate);
 	for (unsigned i = 0; i < started; i++) (void)pthread_join(threads[i], NULL);
+	if (!ready) return hypi_device_fail(HYP_ERR_NO_MEMORY, "no threads to measure with");
 	(void)pthread_barrier_destroy(&t->barrier);
 	return HYP_OK;
 }
@@ -224,9 +228,10 @@ static double rate(const struct team *t, enum loop loop) {
 static hyp_status measure(struct hyp_topology *topology, hwloc_obj_t node, uint64_t bytes,
                           hyp_bandwidth *ret_bandwidth) {
 	hwloc_cpuset_t sets[MAX_THREADS];
-	struct team t = {.tree = topology->tree, .node = node};
-	t.threads = core_sets(topology->tree, node, sets);
-	if (t.threads == 0) return hypi_device_fail(HYP_ERR_UNSUPPORTED, "node %u has no cores", node->logical_index);
+	struct team t = {.tree = topology->tree, .node = node, .gate = PTHREAD_MUTEX_INITIALIZER};
+	unsigned count = core_sets(topology->tree, node, sets);
+	t.threads = count;
+	if (count == 0) return hypi_device_fail(HYP_ERR_UNSUPPORTED, "node %u has no cores", node->logical_index);
 	if (bytes == 0) {
 		hyp_topology_info info = {.struct_bytes = sizeof info};
 		hyp_status status = hyp_topology_describe(topology, &info);
@@ -241,7 +246,7 @@ static hyp_status measure(struct hyp_topology *topology, hwloc_obj_t node, uint6
 	struct chase chase = {topology->tree, sets[0], 0};
 	pthread_t thread;
 	if (status == HYP_OK && pthread_create(&thread, NULL, chase_main, &chase) == 0) (void)pthread_join(thread, NULL);
-	for (unsigned i = 0; i < t.threads; i++) hwloc_bitmap_free(sets[i]);
+	for (unsigned i = 0; i < count; i++) hwloc_bitmap_free(sets[i]);
 	if (status == HYP_OK && (hypi_load_relaxed(&t.no_memory) || t.best_ns[READ] == UINT64_MAX))
 		status = hypi_device_fail(HYP_ERR_NO_MEMORY, "no memory or threads to measure with");
 	if (status != HYP_OK) return status;

@@ -86,9 +86,9 @@ static hyp_status sim_alloc(void *context, size_t bytes, size_t alignment, uintp
 	struct sim *s = context;
 	if (bytes == 0) bytes = 1;
 	pthread_mutex_lock(&s->mutex);
-	bool room = !strikes(s, HYP_FAULT_ALLOC) && bytes <= s->config.memory_bytes - s->live_bytes;
+	bool room = !strikes(s, HYP_FAULT_ALLOC) && bytes <= s->config.memory_bytes - s->live_bytes, failed = s->failed;
 	pthread_mutex_unlock(&s->mutex);
-	if (s->failed) return HYP_ERR_DEVICE;
+	if (failed) return HYP_ERR_DEVICE;
 	if (!room) return HYP_ERR_NO_MEMORY;
 	struct block *b = hyp_malloc(sizeof *b);
 	uint8_t *shadow = hyp_malloc(bytes);

@@ -168,10 +168,10 @@ static hyp_status copy_packed(hyp_tensor *to, const hyp_tensor *from) {
 	if (status == HYP_OK) {
 		/* I8 from a float: to the nearest, as quantising does; the ternary types clamp afterwards. */
 		if (packed_from == HYP_I8 && hypi_is_float(values->dtype)) {
-			hyp_tensor *rounded;
+			hyp_tensor *rounded = NULL;
 			status = hyp_tensor_unary(HYP_OP_ROUND, values, &rounded);
 			if (status == HYP_OK) status = hypi_copy(dense, rounded);
-			if (status == HYP_OK) hyp_tensor_release(rounded);
+			hyp_tensor_release(rounded);
 		} else if (packed_from == HYP_I8 && values->dtype != HYP_I8 && values->dtype != HYP_BOOL) {
 			hyp_tensor *low = NULL, *high = NULL; /* saturate before the integers wrap */
 			hyp_scalar least = hyp_int(values->dtype == HYP_U8 ? 0 : -8), most = hyp_int(7);
