@@ -25,12 +25,12 @@ typedef struct hyp_handle_info {
 	size_t bytes;        /* as asked for */
 	size_t usable_bytes; /* of the block */
 	size_t alignment;
-	int device;       /* 0: the host */
-	bool small;       /* from the small-block pool */
-	uint32_t locks;   /* now */
+	int device;        /* 0: the host */
+	bool small;        /* from the small-block pool */
+	uint32_t locks;    /* now */
 	uintptr_t address; /* now; good while locked */
-	uint64_t age_ms;  /* since it was allocated */
-	uint64_t idle_ms; /* since it was last locked, or allocated; by the pool's clock, which moves with every
+	uint64_t age_ms;   /* since it was allocated */
+	uint64_t idle_ms;  /* since it was last locked, or allocated; by the pool's clock, which moves with every
 	                   * allocation, reallocation and query of handles of the pool */
 } hyp_handle_info;
 

@@ -24,25 +24,25 @@ namespace hyp {
 
 /* What a call that returns a status says when it fails. */
 class error : public std::exception {
-public:
+  public:
 	error(hyp_status status, const char *reason) : status_(status), text_(hyp_status_message(status)) {
 		if (reason != nullptr && *reason != '\0') text_ += std::string(": ") + reason;
 	}
 	hyp_status status() const noexcept { return status_; }
 	const char *what() const noexcept override { return text_.c_str(); }
 
-private:
+  private:
 	hyp_status status_;
 	std::string text_;
 };
 
 /* A pool as a memory resource; it does not own the pool. Two are equal when their pools are the same. */
 class memory_resource final : public std::pmr::memory_resource {
-public:
+  public:
 	explicit memory_resource(hyp_pool *pool = hyp_pool_default()) noexcept : pool_(pool) {}
 	hyp_pool *get() const noexcept { return pool_; }
 
-private:
+  private:
 	void *do_allocate(std::size_t bytes, std::size_t alignment) override {
 		void *p = alignment <= 16 ? hyp_pool_malloc(pool_, bytes) : hyp_pool_aligned_alloc(pool_, alignment, bytes);
 		if (p == nullptr) throw std::bad_alloc();
@@ -59,7 +59,7 @@ private:
 
 /* Owns a pool; can be moved, not copied. */
 class pool {
-public:
+  public:
 	pool() : pool(nullptr) {}
 	explicit pool(const hyp_pool_config &config) : pool(&config) {}
 	pool(pool &&other) noexcept : pool_(std::exchange(other.pool_, nullptr)), resource_(pool_) {}
@@ -85,7 +85,7 @@ public:
 		return stats;
 	}
 
-private:
+  private:
 	explicit pool(const hyp_pool_config *config) : pool_(nullptr), resource_(nullptr) {
 		if (hyp_status status = hyp_pool_create(config, &pool_); status != HYP_OK)
 			throw error(status, hyp_pool_config_error());
@@ -99,7 +99,7 @@ private:
 /* An allocator for the standard containers. Without an argument it serves the default pool. It goes along when a
  * container is copied, moved or swapped: a container's elements are always in its allocator's pool. */
 template <class T> class allocator {
-public:
+  public:
 	using value_type = T;
 	using propagate_on_container_copy_assignment = std::true_type;
 	using propagate_on_container_move_assignment = std::true_type;
@@ -123,7 +123,7 @@ public:
 	template <class U> bool operator==(const allocator<U> &other) const noexcept { return pool_ == other.get(); }
 	template <class U> bool operator!=(const allocator<U> &other) const noexcept { return pool_ != other.get(); }
 
-private:
+  private:
 	hyp_pool *pool_;
 };
 

@@ -50,10 +50,10 @@ typedef struct hyp_pool_tracking {
 
 /* What is asked of cleanup for this pool; read by the cleanup layer. */
 typedef struct hyp_pool_cleanup {
-	uint64_t idle_interval_ms;   /* 30000; at least 1 */
-	double pressure_threshold;   /* 0.9; above 0, at most 1 */
-	bool compaction;             /* true */
-	uint64_t max_cleanup_ms;     /* 100; at least 1 */
+	uint64_t idle_interval_ms; /* 30000; at least 1 */
+	double pressure_threshold; /* 0.9; above 0, at most 1 */
+	bool compaction;           /* true */
+	uint64_t max_cleanup_ms;   /* 100; at least 1 */
 } hyp_pool_cleanup;
 
 /* Asked when a request cannot be met even after the pool gave back what it could. Outside every lock; may allocate and
@@ -71,7 +71,7 @@ typedef struct hyp_pool_config {
 	const hyp_backing *backing; /* NULL: anonymous host memory, shaped by the next three; copied */
 	int numa_node;              /* memory of this node only; -1: any */
 	hyp_huge_pages huge_pages;
-	bool lock_memory;           /* blocks stay in physical memory: locked when handed out, never purged */
+	bool lock_memory; /* blocks stay in physical memory: locked when handed out, never purged */
 	hyp_zero_policy zero;
 	hyp_out_of_memory *on_out_of_memory; /* NULL: fail at once */
 	void *out_of_memory_context;

@@ -63,9 +63,9 @@ HYP_API void hyp_shared_set_root(hyp_shared *shared, hyp_offset offset);
 HYP_API hyp_offset hyp_shared_root(const hyp_shared *shared);
 
 typedef struct hyp_shared_stats {
-	size_t struct_bytes;   /* set by the caller to sizeof(hyp_shared_stats) */
+	size_t struct_bytes; /* set by the caller to sizeof(hyp_shared_stats) */
 	uint64_t capacity_bytes, used_bytes, largest_free_bytes, blocks;
-	uint64_t recoveries;   /* times that a process died inside a call */
+	uint64_t recoveries; /* times that a process died inside a call */
 } hyp_shared_stats;
 HYP_API HYP_NODISCARD hyp_status hyp_shared_get_stats(hyp_shared *shared, hyp_shared_stats *ret_stats);
 

@@ -98,7 +98,10 @@ hyp_status hyp_backing_open_host(int numa_node, hyp_huge_pages huge_pages, bool 
 	bool purges = !lock_memory && huge_pages != HYP_HUGE_EXPLICIT;
 	*ret_backing = (hyp_backing){
 		.struct_bytes = sizeof *ret_backing,
-		.name = numa_node >= 0 ? "numa" : huge_pages == HYP_HUGE_EXPLICIT ? "huge pages" : lock_memory ? "locked" : "anonymous",
+		.name = numa_node >= 0                    ? "numa"
+	            : huge_pages == HYP_HUGE_EXPLICIT ? "huge pages"
+	            : lock_memory                     ? "locked"
+	                                              : "anonymous",
 		.context = context,
 		.flags = HYP_BACKING_HOST | HYP_BACKING_ZEROED | (lock_memory ? HYP_BACKING_PINNED : 0u),
 		.granule_bytes = granule,

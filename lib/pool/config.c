@@ -71,7 +71,8 @@ static const char *check_sections(const hyp_pool_config *c) {
 		if ((unsigned)c->tracking.level > HYP_TRACKING_DEBUG) return "tracking.level is none of hyp_tracking_level";
 		if (!is_ratio(c->tracking.pressure_threshold_ratio))
 			return "tracking.pressure_threshold_ratio must be above 0 and at most 1";
-		if (c->tracking.leak_detection_interval_ms == 0) return "tracking.leak_detection_interval_ms must be at least 1";
+		if (c->tracking.leak_detection_interval_ms == 0)
+			return "tracking.leak_detection_interval_ms must be at least 1";
 	}
 	if (c->enable_cleanup) {
 		if (c->cleanup.idle_interval_ms == 0) return "cleanup.idle_interval_ms must be at least 1";

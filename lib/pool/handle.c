@@ -116,19 +116,19 @@ static hypi_slot *take_slot(hyp_pool *pool, hypi_heap *heap) {
 		heap->slots = hypi_exchange_acquire(&heap->slots_back, NULL); /* pairs with the release in give_slot */
 	hypi_slot *slot = heap->slots;
 	if (HYP_UNLIKELY(slot == NULL)) return carve(pool, heap);
-	heap->slots = slot->next;
+	heap->slots = hypi_load_relaxed(&slot->record);
 	return slot;
 }
 
 /* A slot that is not live and that nobody holds goes back to its heap. `mine`: the caller's, or NULL. */
 static void give_slot(hypi_slot *slot, hypi_heap *heap, const hypi_heap *mine) {
 	if (heap == mine) {
-		slot->next = heap->slots;
+		hypi_store_relaxed(&slot->record, heap->slots);
 		heap->slots = slot;
 		return;
 	}
 	hypi_slot *top = hypi_load_relaxed(&heap->slots_back);
-	do slot->next = top;
+	do hypi_store_relaxed(&slot->record, top);
 	while (!hypi_cas_weak_release(&heap->slots_back, &top, slot)); /* pairs with the acquire in take_slot */
 }
 
@@ -156,9 +156,7 @@ static hyp_status hold(hypi_slot *slot, hyp_handle handle, const hypi_heap *mine
 }
 
 /* release: pairs with the acquire of whoever locks next */
-static void let_go(hypi_slot *slot) {
-	atomic_fetch_and_explicit(&slot->state, ~HYPI_SLOT_HELD, memory_order_release);
-}
+static void let_go(hypi_slot *slot) { atomic_fetch_and_explicit(&slot->state, ~HYPI_SLOT_HELD, memory_order_release); }
 
 /* ---- blocks ---- */
 
@@ -198,11 +196,12 @@ static hyp_status block_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hy
 }
 
 static size_t usable_bytes(hyp_pool *pool, const hypi_slot *slot) {
-	uintptr_t address = hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->address);
+	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
+	uintptr_t address = hypi_load_relaxed(&s->address);
 	/* Nothing holds the block: what is read of one that is being freed is only thrown away, but must be there to read. */
 	const hypi_span *span = hypi_pool_is_host(pool) ? hypi_span_at((void *)address) : NULL;
 	if (hypi_pool_is_host(pool)) return span != NULL ? span->block_bytes : 0;
-	return hypi_device_usable(slot->record, slot->small);
+	return hypi_device_usable(hypi_load_relaxed(&s->record), hypi_load_relaxed(&s->small));
 }
 
 static void block_free(hyp_pool *pool, const hypi_device_block *block) {
@@ -211,8 +210,10 @@ static void block_free(hyp_pool *pool, const hypi_device_block *block) {
 }
 
 static hypi_device_block block_of(const hypi_slot *slot) {
-	uintptr_t address = hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->address);
-	return (hypi_device_block){.address = address, .record = slot->record, .small = slot->small};
+	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
+	return (hypi_device_block){.address = hypi_load_relaxed(&s->address),
+	                           .record = hypi_load_relaxed(&s->record),
+	                           .small = hypi_load_relaxed(&s->small)};
 }
 
 /* ---- alloc and free ---- */
@@ -230,8 +231,8 @@ static hyp_status check_request(hyp_pool *pool, size_t bytes, size_t *alignment,
 hyp_status hyp_handle_alloc(hyp_pool *pool, size_t bytes, size_t alignment, int device, hyp_handle *ret_handle) {
 	hyp_status status = check_request(pool, bytes, &alignment, &device, ret_handle);
 	if (HYP_UNLIKELY(status != HYP_OK)) return status;
-	hypi_heap *heap = HYP_LIKELY(hypi_self.pool_serial == pool->engine.serial) ? hypi_self.pool_heap
-	                                                                            : hypi_heap_for(&pool->engine);
+	hypi_heap *heap =
+		HYP_LIKELY(hypi_self.pool_serial == pool->engine.serial) ? hypi_self.pool_heap : hypi_heap_for(&pool->engine);
 	if (HYP_UNLIKELY(heap == NULL)) return HYP_ERR_NO_MEMORY;
 	hypi_device_block block;
 	status = block_alloc(pool, bytes, alignment, &block);
@@ -243,12 +244,13 @@ hyp_status hyp_handle_alloc(hyp_pool *pool, size_t bytes, size_t alignment, int 
 	}
 	hypi_store_relaxed(&slot->address, block.address);
 	hypi_store_relaxed(&slot->bytes, bytes);
-	slot->record = block.record;
-	slot->made_ms = clock_now(pool);
-	hypi_store_relaxed(&slot->used_ms, slot->made_ms);
-	slot->device = (uint16_t)device;
-	slot->align_log2 = (uint8_t)hypi_log2_floor(alignment);
-	slot->small = block.small;
+	uint32_t now = clock_now(pool);
+	hypi_store_relaxed(&slot->record, block.record);
+	hypi_store_relaxed(&slot->made_ms, now);
+	hypi_store_relaxed(&slot->used_ms, now);
+	hypi_store_relaxed(&slot->device, (uint16_t)device);
+	hypi_store_relaxed(&slot->align_log2, (uint8_t)hypi_log2_floor(alignment));
+	hypi_store_relaxed(&slot->small, block.small);
 	uint64_t state = hypi_load_relaxed(&slot->state) | HYPI_SLOT_LIVE;
 	hypi_store_release(&slot->state, state); /* pairs with the acquire in lock and hold */
 	*ret_handle = (state >> 32) << 32 | slot->index;
@@ -401,12 +403,12 @@ hyp_status hyp_handle_get_info(hyp_pool *pool, hyp_handle handle, hyp_handle_inf
 		.struct_bytes = ret_info->struct_bytes < sizeof info ? ret_info->struct_bytes : sizeof info,
 		.bytes = hypi_load_relaxed(&slot->bytes),
 		.usable_bytes = usable_bytes(pool, slot),
-		.alignment = (size_t)1 << slot->align_log2,
-		.device = slot->device,
-		.small = slot->small,
+		.alignment = (size_t)1 << hypi_load_relaxed(&slot->align_log2),
+		.device = hypi_load_relaxed(&slot->device),
+		.small = hypi_load_relaxed(&slot->small),
 		.locks = locks > 0 ? (uint32_t)locks : 0,
 		.address = hypi_load_relaxed(&slot->address),
-		.age_ms = now - slot->made_ms,
+		.age_ms = now - hypi_load_relaxed(&slot->made_ms),
 		.idle_ms = now - hypi_load_relaxed(&slot->used_ms),
 	};
 	if (!is_live(hypi_load_acquire(&slot->state), handle)) return HYP_ERR_STALE; /* freed meanwhile */
@@ -418,14 +420,14 @@ hyp_status hyp_handle_get_info(hyp_pool *pool, hyp_handle handle, hyp_handle_inf
 
 static void set_block(hypi_slot *slot, const hypi_device_block *block) {
 	hypi_store_relaxed(&slot->address, block->address);
-	slot->record = block->record;
-	slot->small = block->small;
+	hypi_store_relaxed(&slot->record, block->record);
+	hypi_store_relaxed(&slot->small, block->small);
 }
 
 /* To a new block of `bytes`; it is made before anything is held: making it may call the user. `same`: the size must not
  * have changed meanwhile. */
 static hyp_status move_to_size(hyp_pool *pool, hypi_slot *slot, hyp_handle handle, size_t bytes, bool same) {
-	size_t alignment = (size_t)1 << slot->align_log2;
+	size_t alignment = (size_t)1 << hypi_load_relaxed(&slot->align_log2);
 	if (!hypi_pool_is_host(pool)) return HYP_ERR_UNSUPPORTED;
 	hypi_device_block fresh;
 	hyp_status status = block_alloc(pool, bytes, alignment, &fresh);
@@ -501,7 +503,7 @@ void hypi_handles_empty(hyp_pool *pool) {
 			uint64_t now = hypi_load_relaxed(&slot->state);
 			if ((now & HYPI_SLOT_LIVE) == 0) continue;
 			hypi_device_block block = block_of(slot);
-			if (device) hypi_device_free(pool, &block); /* the host's go with their spans */
+			if (device) hypi_device_free(pool, &block);         /* the host's go with their spans */
 			hypi_store_release(&slot->state, freed_state(now)); /* pairs with the acquire in lock */
 		}
 		hypi_store_release(&chunk->pool, NULL); /* pairs with the acquire in look_up */
@@ -524,7 +526,8 @@ static const char *check_slot(hyp_pool *pool, const hypi_handle_chunk *chunk, ui
 	if ((state & HYPI_SLOT_LIVE) == 0) return locks == 0 ? NULL : "a free slot is locked";
 	if (locks < 0) return "a slot has fewer than no locks";
 	uintptr_t address = hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->address);
-	if (address & (((uintptr_t)1 << slot->align_log2) - 1)) return "a block is not aligned as its handle says";
+	if (address & (((uintptr_t)1 << hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->align_log2)) - 1))
+		return "a block is not aligned as its handle says";
 	if (usable_bytes(pool, slot) < hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->bytes))
 		return "a block is smaller than its handle says";
 	if (hypi_pool_is_host(pool) && hyp_pool_of((void *)address) != pool) return "a handle's block is not of its pool";

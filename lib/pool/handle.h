@@ -20,22 +20,21 @@
 
 #include <hypool/handle.h>
 
+/* All that is atomic but not said to be more is relaxed: a query may read it while another thread moves or frees the
+ * block, and then looks at the state again. */
 typedef struct hypi_slot {
-	_Atomic uint64_t state;            /* generation << 32 | LIVE | HELD | others' locks + HYPI_SLOT_ZERO */
-	_Atomic(hypi_heap *) owner;        /* whose thread may use `local`; NULL: nobody's (no barriers here) */
+	_Atomic uint64_t state;     /* generation << 32 | LIVE | HELD | others' locks + HYPI_SLOT_ZERO */
+	_Atomic(hypi_heap *) owner; /* whose thread may use `local`; NULL: nobody's (no barriers here) */
 	_Atomic uintptr_t address;
-	_Atomic size_t bytes;              /* as asked for */
-	union {
-		void *record;                  /* device memory: see hypi_device_block */
-		struct hypi_slot *next;        /* free: in its heap's list */
-	};
-	_Atomic int32_t local;             /* locks by the owner less unlocks by it */
+	_Atomic size_t bytes;   /* as asked for */
+	_Atomic(void *) record; /* device memory: see hypi_device_block. Free: the next in its heap's list */
+	_Atomic int32_t local;  /* locks by the owner less unlocks by it */
 	_Atomic uint32_t used_ms;
-	uint32_t made_ms;
+	_Atomic uint32_t made_ms;
 	uint32_t index;
-	uint16_t device;
-	uint8_t align_log2;
-	bool small;
+	_Atomic uint16_t device;
+	_Atomic uint8_t align_log2;
+	_Atomic bool small;
 } hypi_slot;
 
 _Static_assert(sizeof(hypi_slot) == 64, "a slot is one cache line");
@@ -51,9 +50,9 @@ _Static_assert(sizeof(hypi_slot) == 64, "a slot is one cache line");
 
 typedef struct hypi_handle_chunk {
 	hypi_slot slots[HYPI_CHUNK_SLOTS];
-	_Atomic(hyp_pool *) pool;       /* NULL: nobody's now */
-	hypi_heap *heap;                /* of that pool */
-	_Atomic uint32_t carved;        /* slots below this are known; the heap's owner */
+	_Atomic(hyp_pool *) pool; /* NULL: nobody's now */
+	hypi_heap *heap;          /* of that pool */
+	_Atomic uint32_t carved;  /* slots below this are known; the heap's owner */
 	uint32_t id;
 	struct hypi_handle_chunk *next; /* of the pool, or of those that are nobody's */
 } hypi_handle_chunk;

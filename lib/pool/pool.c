@@ -57,10 +57,12 @@ static hyp_status open_backing(const hyp_pool_config *c, hyp_backing *ret_backin
 	if (status == HYP_OK) return status;
 	if (c->huge_pages == HYP_HUGE_EXPLICIT && status == HYP_ERR_UNSUPPORTED)
 		return refuse(status, "huge_pages: the system's pool has no such page free");
-	if (c->numa_node >= 0 && status == HYP_ERR_INVALID) return refuse(status, "numa_node: this machine has no such node");
+	if (c->numa_node >= 0 && status == HYP_ERR_INVALID)
+		return refuse(status, "numa_node: this machine has no such node");
 	if (c->numa_node >= 0 && status == HYP_ERR_UNSUPPORTED)
 		return refuse(status, "numa_node: this system does not bind memory");
-	if (c->lock_memory && status == HYP_ERR_OS) return refuse(status, "lock_memory: the system refuses (RLIMIT_MEMLOCK)");
+	if (c->lock_memory && status == HYP_ERR_OS)
+		return refuse(status, "lock_memory: the system refuses (RLIMIT_MEMLOCK)");
 	return refuse(status, "no memory");
 }
 

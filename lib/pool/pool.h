@@ -28,7 +28,7 @@ typedef struct hypi_pool_state {
 	/* Slabs of pools whose memory the processor cannot reach, by class (pool/slab.c); engine lock. */
 	struct hypi_slab *slabs[HYPI_CLASSES];
 	struct hypi_slab *full_slabs;
-	_Atomic uint64_t moves;    /* blocks moved behind their handles */
+	_Atomic uint64_t moves; /* blocks moved behind their handles */
 } hypi_pool_state;
 
 hypi_pool_state *hypi_pool_state_of(hyp_pool *pool);

@@ -23,7 +23,7 @@ typedef struct hypi_slab {
 	size_t block_bytes;
 	uint32_t blocks, used;
 	unsigned class_index;
-	bool full; /* in the list of full ones */
+	bool full;                 /* in the list of full ones */
 	uint64_t bits[SLAB_WORDS]; /* blocks in use */
 } hypi_slab;
 
@@ -145,8 +145,7 @@ static hyp_status large_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hy
 	if (rounded > large->arena_bytes || alignment > large->arena_bytes) {
 		if (!hypi_round_up_checked(rounded, granule, &rounded) || rounded >> HYPI_ADDRESS_LOG2 != 0)
 			status = HYP_ERR_NO_MEMORY;
-		else
-			r->address = hypi_large_pool_map_huge(large, rounded, alignment < granule ? granule : alignment);
+		else r->address = hypi_large_pool_map_huge(large, rounded, alignment < granule ? granule : alignment);
 		if (r->address == 0) status = HYP_ERR_NO_MEMORY;
 	} else {
 		unsigned order = alignment > HYPI_SLICE_BYTES ? hypi_log2_floor(alignment) - HYPI_SLICE_LOG2 : 0;
@@ -172,7 +171,8 @@ static void large_free(hyp_pool *pool, device_run *r) {
 
 hyp_status hypi_device_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hypi_device_block *ret_block) {
 	unsigned c = hypi_pool_class_of(pool, bytes, alignment);
-	hyp_status status = c < HYPI_CLASSES ? small_alloc(pool, c, ret_block) : large_alloc(pool, bytes, alignment, ret_block);
+	hyp_status status =
+		c < HYPI_CLASSES ? small_alloc(pool, c, ret_block) : large_alloc(pool, bytes, alignment, ret_block);
 	if (status == HYP_OK) count(&pool->engine, ret_block->bytes, true);
 	else hypi_add_relaxed(&pool->engine.failures, 1);
 	return status;

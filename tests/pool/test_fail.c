@@ -97,7 +97,8 @@ static void backing_story(void) {
 		config.backing = &backing;
 		hyp_pool *pool = NULL;
 		if (hyp_pool_create(&config, &pool) == HYP_OK) {
-			for (size_t bytes = 100; bytes < (size_t)80 << 20; bytes *= 31) hyp_pool_free(pool, hyp_pool_malloc(pool, bytes));
+			for (size_t bytes = 100; bytes < (size_t)80 << 20; bytes *= 31)
+				hyp_pool_free(pool, hyp_pool_malloc(pool, bytes));
 			hyp_pool_trim(pool);
 			check(pool);
 			hyp_pool_destroy(pool);

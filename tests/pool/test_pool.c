@@ -41,12 +41,12 @@ START_TEST(defaults) {
 END_TEST
 
 /* Every field, set to what must be refused; the reason names the field. */
-#define REFUSE(field, value)                                                       \
-	do {                                                                           \
-		hyp_pool_config c;                                                         \
-		hyp_pool_config_init(&c);                                                  \
-		c.field = (value);                                                         \
-		ck_assert_int_eq(try(&c), HYP_ERR_INVALID);                                \
+#define REFUSE(field, value) \
+	do { \
+		hyp_pool_config c; \
+		hyp_pool_config_init(&c); \
+		c.field = (value); \
+		ck_assert_int_eq(try(&c), HYP_ERR_INVALID); \
 		ck_assert_msg(strstr(hyp_pool_config_error(), #field) != NULL, "%s: %s", #field, hyp_pool_config_error()); \
 	} while (0)
 
@@ -103,8 +103,13 @@ static hyp_status no_release(void *context, uintptr_t address, size_t bytes) {
 }
 
 START_TEST(refused_backings) {
-	hyp_backing good = {.struct_bytes = sizeof good, .name = "mine", .flags = HYP_BACKING_HOST, .numa_node = -1,
-	                    .reserve = no_reserve, .release = no_release}, b = good;
+	hyp_backing good = {.struct_bytes = sizeof good,
+	                    .name = "mine",
+	                    .flags = HYP_BACKING_HOST,
+	                    .numa_node = -1,
+	                    .reserve = no_reserve,
+	                    .release = no_release},
+				b = good;
 	hyp_pool_config c = small_config();
 	c.backing = &b;
 	ck_assert_int_eq(try(&c), HYP_OK); /* nothing is reserved yet */
@@ -365,7 +370,8 @@ static void *counted(void *context) {
 	shadow *s = context;
 	uint64_t seed = 31337 + s->number;
 	for (int i = 0; i < 20000; i++) {
-		void *p = hyp_pool_malloc(s->pool, i % 50 == 0 ? 1100000 + next_random(&seed) % 100000 : next_random(&seed) % 300);
+		void *p =
+			hyp_pool_malloc(s->pool, i % 50 == 0 ? 1100000 + next_random(&seed) % 100000 : next_random(&seed) % 300);
 		if (p == NULL) continue;
 		uint64_t usable = hyp_pool_usable_size(s->pool, p);
 		s->allocated += usable;
@@ -382,7 +388,8 @@ static void *counted(void *context) {
 START_TEST(statistics) {
 	hyp_pool_config config = small_config();
 	hyp_pool *pool = make_pool(&config), *idle = make_pool(&config);
-	shadow shadows[3] = {{.pool = pool, .number = 1}, {.pool = pool, .number = 2}, {.pool = pool, .number = 3}}, sum = {0};
+	shadow shadows[3] = {{.pool = pool, .number = 1}, {.pool = pool, .number = 2}, {.pool = pool, .number = 3}},
+		   sum = {0};
 	pthread_t threads[3];
 	for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, counted, &shadows[i]);
 	for (int i = 0; i < 3; i++) {
@@ -473,8 +480,10 @@ START_TEST(forked) {
 END_TEST
 
 int main(void) {
-	const TTest *const tests[] = {defaults,      refused, refused_backings, family, limits, out_of_memory, zeroing, forked,
-	                              emptied_while_threads_remember, thread_exit, many_pools, statistics};
+	const TTest *const tests[] = {defaults,    refused,    refused_backings,
+	                              family,      limits,     out_of_memory,
+	                              zeroing,     forked,     emptied_while_threads_remember,
+	                              thread_exit, many_pools, statistics};
 	int result = unit_run("pool", tests, HYP_ARRAY_LEN(tests));
 	if (getenv("CK_FORK") != NULL) return result; /* what ends the process needs one of its own */
 	Suite *suite = suite_create("pool misuse");

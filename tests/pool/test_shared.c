@@ -313,7 +313,8 @@ START_TEST(killed_at_every_instruction) {
 	int status;
 	waitpid(probe, &status, 0);
 	if (WEXITSTATUS(status) != 0) return; /* a sandbox without ptrace: the random kills have to do */
-	int stride = getenv("HYPOOL_TEST_LONG") != NULL ? 1 : 13; /* every instruction takes two minutes */
+	/* Every instruction takes two minutes, and a sanitizer makes ten of each. */
+	int stride = getenv("HYPOOL_TEST_LONG") != NULL ? 1 : HYP_HAVE_SANITIZER ? 397 : 13;
 	hyp_shared *shared = make((size_t)1 << 20);
 	for (int freeing = 0; freeing < 2; freeing++)
 		for (int steps = 0;; steps += stride) {
