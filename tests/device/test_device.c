@@ -93,8 +93,9 @@ START_TEST(measured) {
 	hyp_bandwidth b = {.struct_bytes = sizeof b}, again = {.struct_bytes = sizeof again};
 	OK(hyp_topology_measure(0, (uint64_t)96 << 20, path, &b));
 	ck_assert(b.threads >= 1 && b.bound);
-	ck_assert(b.read_gbps > 0.5 && b.read_gbps < 5000 && b.write_gbps > 0.2 && b.copy_gbps > 0.5 && b.triad_gbps > 0.5);
-	ck_assert(b.latency_ns > 1 && b.latency_ns < 5000);
+	ck_assert(b.read_gbps > 0.01 && b.read_gbps < 5000 && b.write_gbps > 0.01 && b.copy_gbps > 0.01 &&
+	          b.triad_gbps > 0.01);
+	ck_assert(b.latency_ns > 1 && b.latency_ns < 100000); /* wide: the machine may be busy, or emulated */
 	/* From the file: to its digits the same, and no measurement. */
 	OK(hyp_topology_measure(0, (uint64_t)96 << 20, path, &again));
 	ck_assert(again.read_gbps > b.read_gbps - 1e-3 && again.read_gbps < b.read_gbps + 1e-3 &&
