@@ -4,7 +4,9 @@
  * Layout, from a slice's edge: one slice without access; the pages of the block, in whose last bytes it ends (rounded
  * to its alignment: at most 15 bytes of canary behind it, as a rule); the rest of the mapping without access. The block
  * begins in the first of its pages, and so in the second slice: that one's entry in the page map is the block's. The
- * bytes of that page in front of it hold a canary, too.
+ * bytes of that page in front of it hold a canary, too. Behind a block of ROOM_FROM bytes there is room without access to
+ * grow into by half, so that growing in small steps copies seldom; it costs address space alone, and where that is
+ * limited there is none.
  *
  * A freed one lies without access in a ring of RING_ENTRIES and RING_BYTES at most, still known to the page map: a
  * second free is told as such.
@@ -19,6 +21,7 @@
 
 enum { GUARDS_MOST = 5000, RING_ENTRIES = 64 };
 #define RING_BYTES ((size_t)1 << 30)
+#define ROOM_FROM ((size_t)1 << 20)
 
 static _Atomic uint32_t guards;
 static struct {
@@ -36,6 +39,12 @@ static void unmap(hypi_span *span) {
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_NONE);
 	hypi_meta_free(span, sizeof *span);
 	hypi_sub_relaxed(&guards, 1);
+}
+
+/* Most address space of freed blocks. */
+static size_t ring_bytes(void) {
+	size_t limit = hypi_os.address_limit_bytes;
+	return limit != 0 && limit / 32 < RING_BYTES ? limit / 32 : RING_BYTES;
 }
 
 /* Maps [guard slice][body][guard] and returns where the body is; 0. */
@@ -56,7 +65,8 @@ void *hypi_guard_alloc(size_t bytes, size_t alignment) {
 	if (alignment < 16) alignment = 16;
 	int saved = errno;
 	hypi_span *span = hypi_add_relaxed(&guards, 1) < GUARDS_MOST ? hypi_meta_alloc(sizeof *span) : NULL;
-	size_t total = hypi_round_up(HYPI_SLICE_BYTES + body + page, HYPI_SLICE_BYTES);
+	size_t room = body >= ROOM_FROM && hypi_os.address_limit_bytes == 0 ? body / 2 : 0;
+	size_t total = hypi_round_up(HYPI_SLICE_BYTES + body + room + page, HYPI_SLICE_BYTES);
 	uintptr_t pages = span != NULL ? map(body, total) : 0;
 	if (pages == 0) {
 		if (span != NULL) hypi_meta_free(span, sizeof *span);
@@ -87,11 +97,29 @@ void hypi_guard_check(const hypi_span *span) {
 		hypi_fatal("buffer underflow", (void *)span->base, asked);
 }
 
+bool hypi_guard_resize(hypi_span *span, size_t bytes) {
+	uintptr_t pages = pages_of(span);
+	size_t page = hypi_os.page_bytes, before = span->base - pages, body = before + span->block_bytes;
+	size_t most = span->mapped_bytes - HYPI_SLICE_BYTES - page;
+	if (bytes > most - before || bytes < span->block_bytes / 2 || bytes == 0) return false;
+	size_t wanted = hypi_round_up(before + bytes, page);
+	int saved = errno;
+	hyp_status status = HYP_OK;
+	if (wanted > body) status = hypi_os_commit((void *)(pages + body), wanted - body);
+	else if (wanted < body && hypi_os_decommit((void *)(pages + wanted), body - wanted) != HYP_OK) wanted = body;
+	errno = saved;
+	if (status != HYP_OK) return false;
+	span->block_bytes = wanted - before;
+	span->asked_plus1 = bytes + 1;
+	hypi_canary_write(hypi_canary_of(span->base), (void *)(span->base + bytes), (void *)(pages + wanted));
+	return true;
+}
+
 void hypi_guard_free(hypi_span *span) {
 	int saved = errno;
 	size_t bytes = span->mapped_bytes;
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_CACHED);
-	if (bytes > RING_BYTES / 4 || hypi_os_decommit((void *)(pages_of(span) - HYPI_SLICE_BYTES), bytes) != HYP_OK) {
+	if (bytes > ring_bytes() / 4 || hypi_os_decommit((void *)(pages_of(span) - HYPI_SLICE_BYTES), bytes) != HYP_OK) {
 		unmap(span);
 		errno = saved;
 		return;
@@ -99,7 +127,7 @@ void hypi_guard_free(hypi_span *span) {
 	for (;;) {
 		hypi_lock_take(&ring.lock);
 		hypi_span *oldest = ring.spans[ring.next];
-		if (oldest == NULL && ring.bytes + bytes <= RING_BYTES) break;
+		if (oldest == NULL && ring.bytes + bytes <= ring_bytes()) break;
 		ring.spans[ring.next] = NULL;
 		ring.next = (ring.next + 1) % RING_ENTRIES;
 		if (oldest != NULL) ring.bytes -= oldest->mapped_bytes;

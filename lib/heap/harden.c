@@ -368,7 +368,19 @@ size_t hypi_harden_asked(hypi_span *span, const void *p, const hypi_misuse *misu
 	return asked;
 }
 
+/* Counted as freed and allocated. */
+static bool resize_guarded(hypi_span *span, size_t bytes) {
+	size_t before = span->block_bytes;
+	if (span->place == HYPI_PICKED || !hypi_guard_resize(span, bytes)) return false;
+	hypi_large_count *to = &hypi_default_engine.large_count;
+	hypi_add_relaxed(&to->frees, 1);
+	hypi_add_relaxed(&to->freed_bytes, before);
+	count(NULL, span, false);
+	return true;
+}
+
 bool hypi_harden_resize(hypi_span *span, void *p, size_t bytes) {
+	if (hypi_guarded(span)) return resize_guarded(span, bytes);
 	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL || bytes + 1 > span->block_bytes) return false;
 	/* As far as its class is the one that the new size would get; a block of an unknown one moves. */
 	_Atomic uint32_t *word = word_of(span, p);

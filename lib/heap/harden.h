@@ -86,6 +86,8 @@ void hypi_harden_fork_child(void);
 void *hypi_guard_alloc(size_t bytes, size_t alignment);
 /* Checks what stands around a guarded block; the process ends when it was written to. */
 void hypi_guard_check(const hypi_span *span);
+/* Grows or shrinks where it is; false: nothing changed. */
+bool hypi_guard_resize(hypi_span *span, size_t bytes);
 void hypi_guard_free(hypi_span *span);
 HYP_INLINE bool hypi_guarded(const hypi_span *span) {
 	return hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE && span->first != 0;
