@@ -98,6 +98,7 @@ static hypi_span *new_span(hypi_heap *heap, unsigned c) {
 
 /* Sets the 32-bit counters back before they wrap; what they counted is kept in 64 bits. */
 static void fold_counts(hypi_heap *heap, unsigned c) {
+	if (heap->sampler != NULL) hypi_sample_settle(heap, c);
 	hypi_bin *bin = &heap->bins[c];
 	uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs), frees = hypi_list_frees(heap, c);
 	hypi_count_add(&bin->past_allocs, allocs);
@@ -108,7 +109,6 @@ static void fold_counts(hypi_heap *heap, unsigned c) {
 	if (heap->sampler != NULL) hypi_sample_rebase(heap, c);
 }
 
-/* The sampler, when there is one, has settled. */
 void hypi_list_arm(hypi_heap *heap, unsigned c) {
 	hypi_bin *bin = &heap->bins[c];
 	if (HYP_UNLIKELY(hypi_load_relaxed(&heap->lists[c].allocs) > UINT32_C(1) << 30)) fold_counts(heap, c);
@@ -116,7 +116,8 @@ void hypi_list_arm(hypi_heap *heap, unsigned c) {
 	uint32_t left = bin->limit > length ? bin->limit - length : 0;
 	if (left < bin->slack) left = bin->slack;
 	if (left > HYPI_TICK) left = HYPI_TICK;
-	if (HYP_UNLIKELY(heap->sampler != NULL)) left = hypi_sample_cap(heap, c, left);
+	if (HYP_UNLIKELY(heap->sampler != NULL) && hypi_sample_is_near(heap, c, length + left))
+		left = hypi_sample_cap(heap, c, left);
 	hypi_store_relaxed(&heap->lists[c].left, left);
 	hypi_store_relaxed(&bin->due, frees + left);
 }
@@ -183,7 +184,6 @@ void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
 		hypi_link_follow(list->head); /* ends the process when the list was written over */
 		block = hypi_list_pop(list);
 	}
-	if (heap->sampler != NULL) hypi_sample_settle(heap, c);
 	hypi_list_arm(heap, c);
 	/* The first block off a fresh carving holds nothing but its two words. */
 	if (fresh && block != NULL) block->twin = 0;
@@ -204,7 +204,7 @@ static void give_blocks(hypi_heap *heap, unsigned c, uint32_t count) {
 }
 
 void hypi_heap_event(hypi_heap *heap, unsigned c) {
-	if (HYP_UNLIKELY(hypi_sample_concerns(heap))) hypi_sample_event(heap, c);
+	if (HYP_UNLIKELY(heap->sample_generation != hypi_load_relaxed(&hypi_sample_generation))) hypi_sample_event(heap, c);
 	uint32_t limit = heap->bins[c].limit, length = hypi_list_length(heap, c);
 	if (length > limit) {
 		bool was_busy = heap->busy;

@@ -56,7 +56,7 @@ void *hypi_engine_alloc_plain(hypi_engine *engine, hypi_heap *heap, size_t bytes
 	unsigned c = hypi_class_for(bytes, alignment);
 	if (c == HYPI_CLASSES) return alloc_large(engine, heap, bytes, alignment, zero);
 	bool zeroed = false;
-	void *p = heap != NULL && hypi_sample_concerns(heap) ? hypi_sample_small(heap, c, bytes, &zeroed) : NULL;
+	void *p = heap != NULL && hypi_sample_may_pick(heap, c) ? hypi_sample_small(heap, c, bytes, &zeroed) : NULL;
 	if (p == NULL) p = heap != NULL ? hypi_heap_alloc(heap, c, &zeroed) : limbo_alloc(engine, c, &zeroed);
 	if (HYP_UNLIKELY(p == NULL)) return no_memory(engine);
 	if (zero && !zeroed) memset(p, 0, bytes);

@@ -106,6 +106,7 @@ static void cut(hypi_heap *heap, unsigned c, uint32_t length, uint32_t keep) {
 }
 
 uint32_t hypi_sample_cap(hypi_heap *heap, unsigned c, uint32_t left) {
+	hypi_sample_settle(heap, c);
 	uint32_t length = hypi_list_length(heap, c), until = heap->sampler->classes[c].until;
 	if (length + left <= until) return left;
 	uint32_t room = length < until ? until - length : 0;
@@ -172,7 +173,7 @@ static void notice(hypi_heap *heap) {
 
 void hypi_sample_event(hypi_heap *heap, unsigned c) {
 	/* Only the thread's own heap in the default engine takes part; not the one of picked blocks, nor pools'. */
-	if (heap == hypi_self.heap) notice(heap);
+	if (heap->sample_generation != hypi_load_relaxed(&hypi_sample_generation) && heap == hypi_self.heap) notice(heap);
 	if (heap->sampler != NULL) hypi_sample_settle(heap, c);
 }
 

@@ -68,6 +68,20 @@ HYP_INLINE bool hypi_sample_concerns(const hypi_heap *heap) {
 	return heap->sampler != NULL || heap->sample_generation != hypi_load_relaxed(&hypi_sample_generation);
 }
 
+/* Whether the next allocation of class `c` may be the picked one: what hypi_sample_small then decides. */
+HYP_INLINE bool hypi_sample_may_pick(const hypi_heap *heap, unsigned c) {
+	if (heap->sample_generation != hypi_load_relaxed(&hypi_sample_generation)) return true;
+	if (heap->sampler == NULL) return false;
+	const hypi_sampled_class *k = &heap->sampler->classes[c];
+	return hypi_load_relaxed(&heap->lists[c].allocs) - k->base + 1 >= k->until;
+}
+
+/* Whether the picked allocation of class `c` may come within the next `reach`. */
+HYP_INLINE bool hypi_sample_is_near(const hypi_heap *heap, unsigned c, uint32_t reach) {
+	const hypi_sampled_class *k = &heap->sampler->classes[c];
+	return k->until - (hypi_load_relaxed(&heap->lists[c].allocs) - k->base) < reach;
+}
+
 /* Owner, slow path: a picked block of class `c` for a request of `asked` bytes; NULL: this one is not picked (or there
  * is no memory for it), go on as ever. */
 void *hypi_sample_small(hypi_heap *heap, unsigned c, size_t asked, bool *ret_zeroed);
@@ -82,7 +96,7 @@ void hypi_sample_free_large(hypi_span *span);
 /* Owner: brings `until` up to date with the list's `allocs`, and after those were set back. */
 void hypi_sample_settle(hypi_heap *heap, unsigned c);
 void hypi_sample_rebase(hypi_heap *heap, unsigned c);
-/* Owner, settled: how many of `left` frees the next event may be away; cuts the list when it must. */
+/* Owner: how many of `left` frees the next event may be away; cuts the list when it must. */
 uint32_t hypi_sample_cap(hypi_heap *heap, unsigned c, uint32_t left);
 /* Owner: an event: learns of a switch, and settles. */
 void hypi_sample_event(hypi_heap *heap, unsigned c);
