@@ -12,31 +12,31 @@ typedef unsigned long long ull;
 
 static const char style[] =
 	":root{color-scheme:light "
-    "dark;--bg:#fff;--fg:#1a1c20;--dim:#667;--line:#dde;--a:#2563eb;--b:#d97706;--c:#059669;--bad:#dc2626;--box:#"
-    "f6f7fa}"
+	"dark;--bg:#fff;--fg:#1a1c20;--dim:#667;--line:#dde;--a:#2563eb;--b:#d97706;--c:#059669;--bad:#dc2626;--box:#"
+	"f6f7fa}"
 	"@media(prefers-color-scheme:dark){:root{--bg:#14161a;--fg:#e6e8ee;--dim:#99a;--line:#30343c;--a:#6ea0ff;--b:#"
-    "f0a848;--c:#3ecf9a;--bad:#ff7070;--box:#1d2026}}"
+	"f0a848;--c:#3ecf9a;--bad:#ff7070;--box:#1d2026}}"
 	"*{box-sizing:border-box}body{margin:0 auto;max-width:72rem;padding:1rem;background:var(--bg);color:var(--fg);"
 	"font:15px/1.45 system-ui,sans-serif}h1{font-size:1.15rem;overflow-wrap:anywhere;margin:.2rem "
-    "0}h2{font-size:1rem;margin:1.6rem 0 .5rem}"
+	"0}h2{font-size:1rem;margin:1.6rem 0 .5rem}"
 	".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.6rem}.card{background:var(--"
-    "box);border-radius:.5rem;padding:.6rem .8rem}"
+	"box);border-radius:.5rem;padding:.6rem .8rem}"
 	".card b{display:block;font-size:1.15rem}.card "
-    "span,.dim{color:var(--dim);font-size:.85rem}svg{width:100%;height:auto;display:block}"
+	"span,.dim{color:var(--dim);font-size:.85rem}svg{width:100%;height:auto;display:block}"
 	".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem}td,th{text-align:left;padding:."
-    "3rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}"
+	"3rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}"
 	"td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}.stack{color:var(--dim);font-size:"
-    ".8rem;overflow-wrap:anywhere}"
+	".8rem;overflow-wrap:anywhere}"
 	".bar{height:.55rem;background:var(--a);border-radius:.2rem;min-width:1px}.bad{color:var(--bad)}ul{padding-left:1."
-    "2rem}"
+	"2rem}"
 	".flame{font-size:11px;line-height:17px}.row{display:flex;width:100%}.f{overflow:hidden;min-width:0}.f>i{display:"
-    "block;font-style:normal;height:17px;padding:0 3px;"
+	"block;font-style:normal;height:17px;padding:0 3px;"
 	"white-space:nowrap;overflow:hidden;text-overflow:ellipsis;border:1px solid "
-    "var(--bg);border-radius:3px;color:#222;cursor:pointer}"
+	"var(--bg);border-radius:3px;color:#222;cursor:pointer}"
 	".map{display:grid;grid-template-columns:repeat(64,1fr);gap:1px;margin-bottom:.4rem}.map "
-    "i{height:.5rem;background:var(--line)}"
+	"i{height:.5rem;background:var(--line)}"
 	".key i{display:inline-block;width:.8rem;height:.8rem;border-radius:.15rem;margin:0 .3rem 0 "
-    ".8rem;vertical-align:-.1rem}";
+	".8rem;vertical-align:-.1rem}";
 
 static const char script[] =
 	"document.querySelectorAll('.f>i').forEach(i=>i.onclick=()=>{const f=i.parentNode,on=f.classList.toggle('z');"
@@ -210,7 +210,7 @@ static void fragmentation(const model *m, FILE *to) {
 	fprintf(
 		to,
 		"<h2 id=fragmentation>Arenas at the end</h2><p class=dim>%.1f %% of the heap in use is live blocks; the "
-	    "largest free "
+		"largest free "
 		"piece is %.1f %% of what is free. Each cell is a 256th of an arena, darker where more of it is in use.</p>",
 		held > 0 ? 100 * live / held : 100, free_bytes > 0 ? 100 * largest / free_bytes : 100);
 	for (size_t i = 0; i < m->arena_count && i < 64; i++) {

@@ -29,9 +29,8 @@ hyp_tracking_level hyp_tracking_get_level(void) { return (hyp_tracking_level)hyp
 
 hyp_status hyp_tracking_set_level(hyp_tracking_level level) {
 	static const uint64_t means[] = {
-		[HYP_TRACKING_NONE] = 0,           [HYP_TRACKING_BASIC] = 0,
-		[HYP_TRACKING_STANDARD] = 4 << 20, [HYP_TRACKING_DETAILED] = 1 << 20,
-		[HYP_TRACKING_DEBUG] = 256 << 10,
+		[HYP_TRACKING_NONE] = 0,           [HYP_TRACKING_BASIC] = 0,         [HYP_TRACKING_STANDARD] = 4 << 20,
+		[HYP_TRACKING_DETAILED] = 1 << 20, [HYP_TRACKING_DEBUG] = 256 << 10,
 	};
 	if ((unsigned)level >= HYP_ARRAY_LEN(means)) return HYP_ERR_INVALID;
 	hypi_process_init();
