@@ -50,24 +50,37 @@ void hypi_harden_init(void) {
 
 /* ---- canaries ---- */
 
+/* Eight of them, at a multiple of 8, are the canary itself (all our processors are little-endian). */
 static unsigned char canary_byte(uint64_t canary, uintptr_t at) { return (unsigned char)(canary >> (at & 7) * 8); }
+
+/* The next place after a long canary's first bytes is where its last begin: both functions walk alike. */
+static const unsigned char *skip(const unsigned char *from, const unsigned char *at, const unsigned char *end) {
+	bool between = at - from >= CANARY_ENDS && end - at > CANARY_ENDS + 8;
+	return between ? (const unsigned char *)((uintptr_t)(end - CANARY_ENDS) & ~(uintptr_t)7) : at;
+}
 
 void hypi_canary_write(uint64_t canary, void *from, void *to) {
 	unsigned char *at = from, *end = to;
-	while (at < end) {
-		if (at - (unsigned char *)from == CANARY_ENDS && end - at > CANARY_ENDS) at = end - CANARY_ENDS;
-		*at = canary_byte(canary, (uintptr_t)at);
-		at++;
+	for (; at < end && ((uintptr_t)at & 7) != 0; at++) *at = canary_byte(canary, (uintptr_t)at);
+	for (; end - at >= 8; at += 8) {
+		at = (unsigned char *)skip(from, at, end);
+		memcpy(at, &canary, 8);
 	}
+	for (; at < end; at++) *at = canary_byte(canary, (uintptr_t)at);
 }
 
 const void *hypi_canary_differs(uint64_t canary, const void *from, const void *to) {
 	const unsigned char *at = from, *end = to;
-	while (at < end) {
-		if (at - (const unsigned char *)from == CANARY_ENDS && end - at > CANARY_ENDS) at = end - CANARY_ENDS;
+	for (; at < end && ((uintptr_t)at & 7) != 0; at++)
 		if (*at != canary_byte(canary, (uintptr_t)at)) return at;
-		at++;
+	for (; end - at >= 8; at += 8) {
+		at = skip(from, at, end);
+		uint64_t word;
+		memcpy(&word, at, 8);
+		if (word != canary) return at;
 	}
+	for (; at < end; at++)
+		if (*at != canary_byte(canary, (uintptr_t)at)) return at;
 	return NULL;
 }
 
