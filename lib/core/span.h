@@ -100,11 +100,11 @@ extern uint64_t hypi_link_key; /* set once, before the first span */
 HYP_INLINE void hypi_link_set(hypi_block *block, const hypi_block *next) {
 	uint64_t link = (uintptr_t)next ^ hypi_link_key;
 	block->link = link;
-	block->twin = ~link ^ (uintptr_t)block;
+	block->twin = (uintptr_t)next ^ (uintptr_t)block ^ ~hypi_link_key; /* ~link ^ block, ready as early as the link */
 }
 
 /* Whether a block's two words fit; if not, and the block is on a list, it was written to after it was freed. */
-HYP_INLINE bool hypi_link_fits(const hypi_block *block) { return block->twin == (~block->link ^ (uintptr_t)block); }
+HYP_INLINE bool hypi_link_fits(const hypi_block *block) { return ((uintptr_t)block ^ block->twin ^ block->link) == UINT64_MAX; }
 HYP_INLINE hypi_block *hypi_link_get(const hypi_block *block) { return (hypi_block *)(block->link ^ hypi_link_key); }
 
 /* As hypi_link_get, and ends the process when the words do not fit. */
