@@ -47,12 +47,24 @@ static bool parse_number(const char *text, size_t bytes, hypi_option_type type, 
 		hypi_option_type type;
 		uint64_t factor;
 	} suffixes[] = {
-		{"", HYPI_INT, 1},           {"", HYPI_SIZE, 1},         {"B", HYPI_SIZE, 1},
-		{"K", HYPI_SIZE, 1 << 10},   {"KiB", HYPI_SIZE, 1 << 10}, {"KB", HYPI_SIZE, 1 << 10},
-		{"M", HYPI_SIZE, 1 << 20},   {"MiB", HYPI_SIZE, 1 << 20}, {"MB", HYPI_SIZE, 1 << 20},
-		{"G", HYPI_SIZE, 1 << 30},   {"GiB", HYPI_SIZE, 1 << 30}, {"GB", HYPI_SIZE, 1 << 30},
-		{"T", HYPI_SIZE, 1ull << 40}, {"TiB", HYPI_SIZE, 1ull << 40}, {"TB", HYPI_SIZE, 1ull << 40},
-		{"", HYPI_TIME, 1},          {"ms", HYPI_TIME, 1},       {"s", HYPI_TIME, 1000},
+		{"", HYPI_INT, 1},
+		{"", HYPI_SIZE, 1},
+		{"B", HYPI_SIZE, 1},
+		{"K", HYPI_SIZE, 1 << 10},
+		{"KiB", HYPI_SIZE, 1 << 10},
+		{"KB", HYPI_SIZE, 1 << 10},
+		{"M", HYPI_SIZE, 1 << 20},
+		{"MiB", HYPI_SIZE, 1 << 20},
+		{"MB", HYPI_SIZE, 1 << 20},
+		{"G", HYPI_SIZE, 1 << 30},
+		{"GiB", HYPI_SIZE, 1 << 30},
+		{"GB", HYPI_SIZE, 1 << 30},
+		{"T", HYPI_SIZE, 1ull << 40},
+		{"TiB", HYPI_SIZE, 1ull << 40},
+		{"TB", HYPI_SIZE, 1ull << 40},
+		{"", HYPI_TIME, 1},
+		{"ms", HYPI_TIME, 1},
+		{"s", HYPI_TIME, 1000},
 		{"m", HYPI_TIME, 60000},
 	};
 	uint64_t value = 0;
@@ -125,8 +137,8 @@ static void refuse(hypi_out *warn, hyp_status why, const char *key, size_t key_b
 	if (warn == NULL || warned) return;
 	warned = true;
 	if (why == HYP_ERR_NOT_FOUND)
-		hypi_out_format(warn, "hypool: unknown option '%.*s'; did you mean '%s'?\n",
-		                (int)key_bytes, key, hypi_option_nearest(key, key_bytes));
+		hypi_out_format(warn, "hypool: unknown option '%.*s'; did you mean '%s'?\n", (int)key_bytes, key,
+		                hypi_option_nearest(key, key_bytes));
 	else
 		hypi_out_format(warn, "hypool: option '%.*s' does not take '%.*s'\n", (int)key_bytes, key, (int)value_bytes,
 		                value);

@@ -6,7 +6,8 @@
 const char *hyp_status_message(hyp_status status) {
 	switch (status) {
 #define HYP_STATUS_X(name, number, message) \
-	case HYP_##name: return message;
+	case HYP_##name: \
+		return message;
 #include <hypool/status.def>
 #undef HYP_STATUS_X
 	}
@@ -16,7 +17,8 @@ const char *hyp_status_message(hyp_status status) {
 const char *hyp_status_name(hyp_status status) {
 	switch (status) {
 #define HYP_STATUS_X(name, number, message) \
-	case HYP_##name: return "HYP_" #name;
+	case HYP_##name: \
+		return "HYP_" #name;
 #include <hypool/status.def>
 #undef HYP_STATUS_X
 	}

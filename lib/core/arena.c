@@ -118,7 +118,8 @@ static uint32_t pick(const hypi_arena *arena, unsigned want, unsigned *ret_order
 	for (uint32_t rest = arena->dirty_free > 0 ? candidates : 0; rest != 0; rest &= rest - 1) {
 		unsigned order = hypi_ctz(rest), looks = LOOKS;
 		uint32_t word = hypi_ctz(arena->summary[order]);
-		for (uint64_t bits = arena->buddy[words_before(order) + word]; bits != 0 && looks > 0; bits &= bits - 1, looks--) {
+		for (uint64_t bits = arena->buddy[words_before(order) + word]; bits != 0 && looks > 0;
+		     bits &= bits - 1, looks--) {
 			uint32_t block = (word << 6) + hypi_ctz(bits);
 			if (is_dirty(arena, order, block)) return *ret_order = order, block;
 		}

@@ -27,10 +27,10 @@
 
 typedef struct hypi_arena {
 	uintptr_t base;
-	uint32_t slices;      /* a power of two */
-	uint32_t order;       /* log2 of slices: the largest block */
-	uint32_t free_slices; /* in free blocks */
-	uint32_t orders;      /* bit k: some block of order k is free */
+	uint32_t slices;                        /* a power of two */
+	uint32_t order;                         /* log2 of slices: the largest block */
+	uint32_t free_slices;                   /* in free blocks */
+	uint32_t orders;                        /* bit k: some block of order k is free */
 	struct hypi_arena *next, *prev;         /* arenas of the pool with the same largest free order */
 	struct hypi_arena *all_next, *all_prev; /* all arenas of the pool */
 	uint32_t listed;                        /* largest free order + 1 under which it is listed; 0: nothing free */

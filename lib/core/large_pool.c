@@ -368,8 +368,7 @@ uintptr_t hypi_large_pool_map_huge(hypi_large_pool *pool, size_t bytes, size_t a
 		status = pool->backing.reserve(pool->backing.context, bytes, alignment, &address);
 	if (status == HYP_OK) {
 		if (hypi_page_map_cover(address, HYPI_SLICE_BYTES) &&
-		    (pool->backing.commit == NULL ||
-		     pool->backing.commit(pool->backing.context, address, bytes) == HYP_OK))
+		    (pool->backing.commit == NULL || pool->backing.commit(pool->backing.context, address, bytes) == HYP_OK))
 			return address;
 		if (pool->backing.release(pool->backing.context, address, bytes) != HYP_OK)
 			hypi_add_relaxed(&pool->purge_failures, 1);

@@ -44,21 +44,21 @@ typedef struct hypi_large_pool {
 	uint32_t list_mask;
 	hypi_arena *all;
 	uint32_t arenas, arenas_made, whole_arenas;
-	uint32_t purging;       /* arenas with slices out on a purge */
-	size_t arena_bytes;     /* size of the next arena */
+	uint32_t purging;         /* arenas with slices out on a purge */
+	size_t arena_bytes;       /* size of the next arena */
 	size_t limit_bytes;       /* of large blocks' slices and of huge mappings together; 0: none */
 	size_t small_limit_bytes; /* of small blocks' slices; 0: none */
 	size_t used_slices;
-	size_t small_slices;    /* of them, those that hold small blocks */
-	size_t huge_bytes;      /* mappings of their own */
-	size_t mapped_bytes;    /* arenas */
+	size_t small_slices; /* of them, those that hold small blocks */
+	size_t huge_bytes;   /* mappings of their own */
+	size_t mapped_bytes; /* arenas */
 	size_t peak_used_slices;
 	_Atomic size_t purged_bytes; /* ever given back */
 	_Atomic size_t purge_failures;
 	_Atomic uint64_t epoch_ms; /* when the next epoch ends */
 	uint64_t decay_ms;
 	bool keep_arenas;  /* never release an arena before the pool goes */
-	bool tight; /* address space was refused once, or is limited: drained arenas go back at once */
+	bool tight;        /* address space was refused once, or is limited: drained arenas go back at once */
 	bool commit_whole; /* the backing's granule is larger than a slice: arenas are committed whole, and never purged */
 } hypi_large_pool;
 

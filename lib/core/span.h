@@ -81,7 +81,7 @@ typedef struct hypi_span {
 		uint64_t stamp_ms;        /* cached: since when */
 		_Atomic uint32_t *shadow; /* small: one word a block (heap/harden.h), or NULL */
 	};
-	uint32_t first;    /* slice in the arena; huge: 1: between guard pages (heap/guard.c), 0: not */
+	uint32_t first; /* slice in the arena; huge: 1: between guard pages (heap/guard.c), 0: not */
 } hypi_span;
 
 _Static_assert(sizeof(hypi_span) == 128, "a span record is two cache lines");
@@ -104,7 +104,9 @@ HYP_INLINE void hypi_link_set(hypi_block *block, const hypi_block *next) {
 }
 
 /* Whether a block's two words fit; if not, and the block is on a list, it was written to after it was freed. */
-HYP_INLINE bool hypi_link_fits(const hypi_block *block) { return ((uintptr_t)block ^ block->twin ^ block->link) == UINT64_MAX; }
+HYP_INLINE bool hypi_link_fits(const hypi_block *block) {
+	return ((uintptr_t)block ^ block->twin ^ block->link) == UINT64_MAX;
+}
 HYP_INLINE hypi_block *hypi_link_get(const hypi_block *block) { return (hypi_block *)(block->link ^ hypi_link_key); }
 
 /* As hypi_link_get, and ends the process when the words do not fit. */

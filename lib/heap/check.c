@@ -92,7 +92,8 @@ static const char *check_small(const hypi_engine *engine, const hypi_span *span,
 	seen->small_slices += span->slices;
 	seen->carving += owner->bins[span->class_index].carving == span;
 	seen->spans++;
-	if ((span->place == HYPI_LISTED) != (span->listed > 0)) return "a span with free blocks is not listed, or one without is";
+	if ((span->place == HYPI_LISTED) != (span->listed > 0))
+		return "a span with free blocks is not listed, or one without is";
 	return hypi_span_check(span);
 }
 

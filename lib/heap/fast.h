@@ -26,7 +26,8 @@ HYP_INLINE void *hypi_list_pop(hypi_list *list) {
 /* The list that serves `bytes`, which is below HYPI_SMALL_LIMIT. */
 HYP_INLINE hypi_list *hypi_list_for(hypi_heap *heap, size_t bytes) {
 	/* Classes are 16 bytes apart, and so are lists: the offset is the size, rounded. */
-	if (HYP_LIKELY(bytes - 1 < HYPI_EVEN_LIMIT)) return (hypi_list *)((char *)heap->lists + ((bytes - 1) & ~(size_t)15));
+	if (HYP_LIKELY(bytes - 1 < HYPI_EVEN_LIMIT))
+		return (hypi_list *)((char *)heap->lists + ((bytes - 1) & ~(size_t)15));
 	return &heap->lists[hypi_class_of(bytes)];
 }
 
@@ -45,7 +46,8 @@ HYP_INLINE void *hypi_alloc(size_t bytes) {
 HYP_INLINE bool hypi_span_lends(const hypi_span *span, const void *p) {
 #if HYP_CHECKS
 	uint64_t offset = (uintptr_t)p - span->base;
-	if (HYP_UNLIKELY(offset >= hypi_load_relaxed(&span->carved_bytes)) || HYP_UNLIKELY(!hypi_span_divides(span, offset)))
+	if (HYP_UNLIKELY(offset >= hypi_load_relaxed(&span->carved_bytes)) ||
+	    HYP_UNLIKELY(!hypi_span_divides(span, offset)))
 		return false;
 	return HYP_LIKELY(hypi_block_unlinked(p)); /* else the slow path compares the words */
 #else

@@ -22,7 +22,10 @@ enum {
 	GUARD_FROM_STRONGEST = 1 << 16
 };
 
-hypi_harden_page hypi_harden __attribute__((aligned(HYPI_SLICE_BYTES)));
+/* The largest page of the processor. Valgrind cannot read a library whose segments ask for more than 4 KiB. */
+#define CONFIG_ALIGNMENT (HYP_CPU_X86_64 ? 4096 : HYPI_SLICE_BYTES)
+
+hypi_harden_page hypi_harden __attribute__((aligned(CONFIG_ALIGNMENT)));
 
 typedef struct hypi_quarantine {
 	uint64_t random;

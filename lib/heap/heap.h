@@ -28,7 +28,7 @@
 
 #include "core/span.h"
 
-#define HYPI_TICK 128u /* most local frees of a class between two events */
+#define HYPI_TICK 128u      /* most local frees of a class between two events */
 #define HYPI_LOOK_EVENTS 8u /* slow paths between two looks at the clock */
 #define HYPI_OUTBOX_ENTRIES 32u
 #define HYPI_OUTBOX_BYTES 4096u /* blocks of one span gathered before they are pushed */
@@ -60,7 +60,7 @@ typedef struct hypi_bin {
 	uint32_t seen;           /* allocs when the heap last looked after itself */
 	_Atomic uint32_t due;
 	_Atomic uint32_t spans;
-	_Atomic uint64_t sent;         /* blocks of other heaps that this thread freed */
+	_Atomic uint64_t sent;                    /* blocks of other heaps that this thread freed */
 	_Atomic uint64_t past_allocs, past_frees; /* counted before the 32-bit counters were set back */
 } hypi_bin;
 
@@ -89,14 +89,14 @@ typedef struct hypi_heap {
 	hypi_span *cache[HYPI_CACHE_ENTRIES]; /* oldest first */
 	uint32_t cached;
 	size_t cached_bytes;
-	struct hypi_sampler *sampler;  /* NULL: nothing is picked (heap/sample.h) */
-	uint32_t sample_generation;    /* of the last change that the heap knows */
-	struct hypi_quarantine *quarantine; /* freed blocks that wait (heap/harden.h); owner; NULL: none */
-	struct hypi_slot *slots;       /* free handles (pool/handle.h); owner */
-	struct hypi_handle_chunk *slot_chunk; /* new ones come from here; owner */
+	struct hypi_sampler *sampler;           /* NULL: nothing is picked (heap/sample.h) */
+	uint32_t sample_generation;             /* of the last change that the heap knows */
+	struct hypi_quarantine *quarantine;     /* freed blocks that wait (heap/harden.h); owner; NULL: none */
+	struct hypi_slot *slots;                /* free handles (pool/handle.h); owner */
+	struct hypi_handle_chunk *slot_chunk;   /* new ones come from here; owner */
 	_Atomic(struct hypi_slot *) slots_back; /* handles of this heap that other threads freed */
-	struct hypi_heap *next;        /* all heaps of the engine; engine lock */
-	struct hypi_heap *next_orphan; /* engine lock */
+	struct hypi_heap *next;                 /* all heaps of the engine; engine lock */
+	struct hypi_heap *next_orphan;          /* engine lock */
 	HYP_CACHE_ALIGNED _Atomic(hypi_span *) pending;
 	_Atomic uint32_t state;
 } hypi_heap;
@@ -109,34 +109,34 @@ typedef struct hypi_engine {
 	uint32_t heap_count;
 	hypi_lock limbo_lock;
 	_Atomic(hypi_heap *) sampled; /* holds the blocks that the sampler picked; the sample lock */
-	hypi_heap *limbo; /* serves threads that are past their own heap's end */
-	size_t threshold_bytes;   /* requests from here on are large blocks */
-	size_t large_cache_bytes; /* most that one heap keeps */
-	uint64_t serial;          /* names the engine in threads' tables; never used again for another */
-	uint64_t front_serial;    /* `serial`, or HYPI_NO_FRONT when every call must come to the slow path */
+	hypi_heap *limbo;             /* serves threads that are past their own heap's end */
+	size_t threshold_bytes;       /* requests from here on are large blocks */
+	size_t large_cache_bytes;     /* most that one heap keeps */
+	uint64_t serial;              /* names the engine in threads' tables; never used again for another */
+	uint64_t front_serial;        /* `serial`, or HYPI_NO_FRONT when every call must come to the slow path */
 	bool zero_on_alloc, zero_on_free;
-	hypi_span *huges;         /* huge blocks, so that a pool can be emptied; `lock` */
-	void *pool;               /* what lib/pool keeps beside the engine */
-	_Atomic uint32_t clock_ms; /* coarse; moved by the calls of hypool/handle.h */
+	hypi_span *huges;                               /* huge blocks, so that a pool can be emptied; `lock` */
+	void *pool;                                     /* what lib/pool keeps beside the engine */
+	_Atomic uint32_t clock_ms;                      /* coarse; moved by the calls of hypool/handle.h */
 	HYP_CACHE_ALIGNED hypi_large_count large_count; /* by threads without a heap; any thread adds */
-	_Atomic uint64_t failures; /* requests that ended in NULL */
+	_Atomic uint64_t failures;                      /* requests that ended in NULL */
 	_Atomic uint64_t peak_bytes, peak_active;
 	_Atomic uint64_t homeless_frees[HYPI_CLASSES]; /* by threads without a heap */
-	struct hypi_engine *next, *prev; /* all engines; engines lock */
+	struct hypi_engine *next, *prev;               /* all engines; engines lock */
 } hypi_engine;
 
 /* What a thread knows: the whole of hypool's thread-local storage. */
 typedef struct hypi_thread {
-	hypi_heap *front; /* what malloc and free look at; hypi_heap_none sends every call down the slow path */
-	hypi_heap *heap;  /* the thread's own heap in the default engine, or NULL */
-	uint64_t pool_serial;  /* of the engine that the thread's last pool call used; 0: none */
-	hypi_heap *pool_heap;  /* the thread's heap there; never NULL */
+	hypi_heap *front;     /* what malloc and free look at; hypi_heap_none sends every call down the slow path */
+	hypi_heap *heap;      /* the thread's own heap in the default engine, or NULL */
+	uint64_t pool_serial; /* of the engine that the thread's last pool call used; 0: none */
+	hypi_heap *pool_heap; /* the thread's heap there; never NULL */
 	struct hypi_pool_table *pools; /* its heaps in all other engines, or NULL */
-	uint32_t rounds;  /* times the exit handler has run */
-	bool exiting;     /* past its last round: allocates from limbo */
-	bool hooked;      /* inside a hook of heap/sample.h */
-	bool starting;    /* inside hypi_heap_mine: a nested call must not start again */
-	const char *reason; /* why the last pool was refused; NULL: none was */
+	uint32_t rounds;               /* times the exit handler has run */
+	bool exiting;                  /* past its last round: allocates from limbo */
+	bool hooked;                   /* inside a hook of heap/sample.h */
+	bool starting;                 /* inside hypi_heap_mine: a nested call must not start again */
+	const char *reason;            /* why the last pool was refused; NULL: none was */
 } hypi_thread;
 
 extern HYP_TLS hypi_thread hypi_self;
@@ -202,10 +202,10 @@ void hypi_heap_abandon(hypi_heap *heap);
 
 /* ---- the slow paths; each returns NULL with errno ENOMEM on failure ---- */
 
-void *hypi_alloc_slow(size_t bytes);                    /* any size, default engine */
-void *hypi_alloc_zeroed(size_t bytes);                  /* calloc of a checked product */
+void *hypi_alloc_slow(size_t bytes);                      /* any size, default engine */
+void *hypi_alloc_zeroed(size_t bytes);                    /* calloc of a checked product */
 void *hypi_alloc_aligned(size_t bytes, size_t alignment); /* a power of two */
-void hypi_free_slow(void *p);                           /* any pointer */
+void hypi_free_slow(void *p);                             /* any pointer */
 
 /* A block of class `c` from `heap`, which is the caller's. *ret_zeroed: its contents read as zero. */
 void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed);

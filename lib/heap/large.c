@@ -93,8 +93,7 @@ static hypi_span *cache_remove(hypi_heap *heap, unsigned i) {
 }
 
 void hypi_large_cache_flush(hypi_heap *heap, uint64_t older_than_ms) {
-	while (heap->cached > 0 && heap->cache[0]->stamp_ms <= older_than_ms)
-		release(heap->engine, cache_remove(heap, 0));
+	while (heap->cached > 0 && heap->cache[0]->stamp_ms <= older_than_ms) release(heap->engine, cache_remove(heap, 0));
 }
 
 static hypi_span *cache_take(hypi_heap *heap, size_t slices, size_t alignment) {
@@ -191,7 +190,8 @@ no_memory:
 void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span) {
 	int saved = errno;
 	count_free(engine, heap, span->block_bytes);
-	if (heap == NULL || hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE || !cache_put(heap, span)) release(engine, span);
+	if (heap == NULL || hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE || !cache_put(heap, span))
+		release(engine, span);
 	if (heap != NULL && ++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
 	errno = saved;
 }

@@ -28,7 +28,8 @@ static void push(hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t c
 	if (hypi_span_push_remote(span, head, tail, count)) {
 		hypi_span *top = hypi_load_relaxed(&owner->pending);
 		do hypi_store_relaxed(&span->pending_next, top);
-		while (!atomic_compare_exchange_weak(&owner->pending, &top, span)); /* pairs with the acquire in hypi_heap_drain */
+		while (
+			!atomic_compare_exchange_weak(&owner->pending, &top, span)); /* pairs with the acquire in hypi_heap_drain */
 	}
 	if (HYP_UNLIKELY(atomic_load(&owner->state) == HYPI_HEAP_ORPHAN)) hypi_heap_reclaim(owner);
 }

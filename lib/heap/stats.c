@@ -31,7 +31,8 @@ void hypi_engine_classes(hypi_engine *engine, hyp_class_stats *classes) {
 
 static void raise(_Atomic uint64_t *peak, uint64_t value) {
 	uint64_t seen = hypi_load_relaxed(peak);
-	while (value > seen && !atomic_compare_exchange_weak_explicit(peak, &seen, value, memory_order_relaxed, memory_order_relaxed))
+	while (value > seen &&
+	       !atomic_compare_exchange_weak_explicit(peak, &seen, value, memory_order_relaxed, memory_order_relaxed))
 		continue;
 }
 
@@ -116,12 +117,14 @@ void hypi_stats_print(hypi_engine *engine, const char *title, hypi_out *out) {
 	hyp_stats s;
 	hypi_engine_stats(engine, &s);
 	hypi_out_format(out, "hypool statistics: %s\n", title);
-#define HYP_STAT_X(name, kind, doc) hypi_out_format(out, "  %-22s %14llu  %s\n", #name, (unsigned long long)s.name, doc);
+#define HYP_STAT_X(name, kind, doc) \
+	hypi_out_format(out, "  %-22s %14llu  %s\n", #name, (unsigned long long)s.name, doc);
 #include <hypool/stats.def>
 #undef HYP_STAT_X
 	hyp_class_stats classes[HYPI_CLASSES];
 	hypi_engine_classes(engine, classes);
-	hypi_out_format(out, "  %10s %12s %12s %12s %8s %12s\n", "class", "allocations", "frees", "active", "spans", "span bytes");
+	hypi_out_format(out, "  %10s %12s %12s %12s %8s %12s\n", "class", "allocations", "frees", "active", "spans",
+	                "span bytes");
 	for (unsigned c = 0; c < HYPI_CLASSES; c++)
 		if (classes[c].allocations != 0)
 			hypi_out_format(out, "  %10zu %12llu %12llu %12llu %8llu %12llu\n", classes[c].block_bytes,
@@ -145,8 +148,9 @@ void hypi_stats_print_json(hypi_engine *engine, const char *title, hypi_out *out
 	hypi_out_format(out, ",\"classes\":[");
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		if (classes[c].allocations == 0) continue;
-		hypi_out_format(out, "%s{\"block_bytes\":%zu,\"allocations\":%llu,\"frees\":%llu,\"active\":%llu,"
-		                     "\"spans\":%llu,\"span_bytes\":%llu}",
+		hypi_out_format(out,
+		                "%s{\"block_bytes\":%zu,\"allocations\":%llu,\"frees\":%llu,\"active\":%llu,"
+		                "\"spans\":%llu,\"span_bytes\":%llu}",
 		                comma, classes[c].block_bytes, (unsigned long long)classes[c].allocations,
 		                (unsigned long long)classes[c].frees, (unsigned long long)classes[c].active,
 		                (unsigned long long)classes[c].spans, (unsigned long long)classes[c].span_bytes);

@@ -35,7 +35,6 @@
 #endif
 
 hypi_os_info hypi_os;
-static bool purge_checked, purge_zeroes;
 
 void hypi_os_init(void) {
 	if (hypi_os.ready) return;
@@ -101,17 +100,12 @@ hyp_status hypi_os_decommit(void *address, size_t bytes) {
 	return mprotect(address, bytes, PROT_NONE) == 0 ? HYP_OK : HYP_ERR_OS;
 }
 
-/* Emulators and some sandboxes accept MADV_DONTNEED and do nothing (RELIABILITY: jemalloc #1844). Ask once, with a
- * page of our own. */
-static bool purge_keeps_promise(void) {
-	if (purge_checked) return purge_zeroes;
-	char *p = map(hypi_os.page_bytes, PROT_READ | PROT_WRITE);
-	if (p == NULL) return false;
-	*(volatile char *)p = 1;
-	purge_zeroes = madvise(p, hypi_os.page_bytes, MADV_DONTNEED) == 0 && *(volatile char *)p == 0;
-	munmap(p, hypi_os.page_bytes);
-	purge_checked = true;
-	return purge_zeroes;
+/* Emulators and some sandboxes accept MADV_DONTNEED and do nothing (RELIABILITY: jemalloc #1844), perhaps only from some
+ * moment on: so each call is checked by a word that it must have cleared. */
+static bool purge_now(void *address, size_t bytes) {
+	volatile uint64_t *word = address;
+	*word = 1;
+	return madvise(address, bytes, MADV_DONTNEED) == 0 && *word == 0;
 }
 
 hyp_status hypi_os_purge(void *address, size_t bytes, hypi_os_purge_kind kind) {
@@ -120,7 +114,7 @@ hyp_status hypi_os_purge(void *address, size_t bytes, hypi_os_purge_kind kind) {
 	hyp_status status = HYP_ERR_OS;
 	if (kind == HYPI_PURGE_LAZY) {
 		if (madvise(address, bytes, MADV_FREE) == 0) status = HYP_OK;
-	} else if (purge_keeps_promise() && madvise(address, bytes, MADV_DONTNEED) == 0) {
+	} else if (purge_now(address, bytes)) {
 		status = HYP_OK;
 	}
 	errno = saved;

@@ -18,11 +18,11 @@
 /* ---- what the machine is; read once by hypi_os_init, constant afterwards ---- */
 
 typedef struct hypi_os_info {
-	size_t page_bytes;      /* 4 to 64 KiB */
-	size_t huge_page_bytes; /* of a transparent huge page; 0: none */
-	uint64_t random;        /* the process's own secret */
-	unsigned cpus;          /* online when the process started */
-	bool secure;            /* runs with more rights than its caller */
+	size_t page_bytes;          /* 4 to 64 KiB */
+	size_t huge_page_bytes;     /* of a transparent huge page; 0: none */
+	uint64_t random;            /* the process's own secret */
+	unsigned cpus;              /* online when the process started */
+	bool secure;                /* runs with more rights than its caller */
 	size_t address_limit_bytes; /* of the process (RLIMIT_AS) at the start; 0: none */
 	bool ready;
 } hypi_os_info;
@@ -52,7 +52,7 @@ HYP_MUST_USE hyp_status hypi_os_commit(void *address, size_t bytes);
 HYP_MUST_USE hyp_status hypi_os_decommit(void *address, size_t bytes);
 
 /* Gives the pages back but keeps the range. HYP_ERR_OS: the pages are as they were. HYPI_PURGE_NOW zeroes for
- * certain: the implementation verifies once that the kernel keeps the promise, and else clears by hand. */
+ * certain: the implementation verifies that the kernel kept the promise. The range is readable and writable. */
 HYP_MUST_USE hyp_status hypi_os_purge(void *address, size_t bytes, hypi_os_purge_kind kind);
 
 /* Unmaps. On HYP_ERR_OS the mapping is still there and is the caller's. */

@@ -65,7 +65,8 @@ static void arena_take(uint64_t step) {
 	if (want < align) want = align;
 	uint32_t expect = naive_take(want), got = hypi_arena_take(&arena, count, align);
 	/* Where it is taken from is the arena's choice among free blocks: dirty ones first. That there is room is not. */
-	must((got == HYPI_NO_SLICE) == (expect == HYPI_NO_SLICE), "take finds room where the model finds none, or none", step);
+	must((got == HYPI_NO_SLICE) == (expect == HYPI_NO_SLICE), "take finds room where the model finds none, or none",
+	     step);
 	if (got == HYPI_NO_SLICE) return;
 	must(got % (1u << want) == 0 && is_free(got, count), "take gives what is not free or not aligned", step);
 	set_used(got, count, true);
