@@ -140,7 +140,7 @@ hyp_status hyp_pool_create(const hyp_pool_config *config, hyp_pool **ret_pool) {
 	}
 	const char *wrong = hypi_pool_config_check(config);
 	if (wrong != NULL) return refuse(HYP_ERR_INVALID, wrong);
-	hyp_pool *pool;
+	hyp_pool *pool = NULL;
 	hyp_status status = create(config, &pool);
 	if (status != HYP_OK) return status;
 	hypi_self.reason = NULL;

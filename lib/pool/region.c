@@ -155,7 +155,7 @@ bool hypi_region_rebuild(hypi_region *r) {
 bool hypi_region_take(hypi_region *r, size_t bytes, uint64_t *ret_granule) {
 	if (bytes > r->granules << HYPI_GRANULE_LOG2) return false;
 	unsigned c = class_of((bytes + (bytes == 0) + 63) >> HYPI_GRANULE_LOG2);
-	uint64_t count = class_granules(c), block;
+	uint64_t count = class_granules(c), block = 0;
 	unsigned want = hypi_log2_ceil(count), order = want;
 	while (order < r->orders && !set_first(r, order, &block)) order++;
 	if (order >= r->orders) return false;
@@ -193,7 +193,7 @@ void hypi_region_give(hypi_region *r, uint64_t granule) {
 }
 
 uint64_t hypi_region_largest_free(const hypi_region *r) {
-	uint64_t block;
+	uint64_t block = 0;
 	for (unsigned order = r->orders; order-- > 0;)
 		if (set_first(r, order, &block)) return UINT64_C(1) << order;
 	return 0;

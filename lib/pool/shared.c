@@ -71,7 +71,7 @@ static hyp_status fill_new(hyp_shared *shared, const char *name, uint64_t granul
 hyp_status hypi_shared_make(const char *name, uint64_t granules, hyp_shared **ret_shared) {
 	int fd = name != NULL ? hypi_os_file_open(HYPI_FILE_SHARED, name, true) : hypi_os_memory_file("hypool shared");
 	if (fd < 0) return why_no_file();
-	hyp_shared *shared;
+	hyp_shared *shared = NULL;
 	hyp_status status = new_shared(fd, &shared);
 	if (status == HYP_OK) {
 		status = fill_new(shared, name, granules);
@@ -94,7 +94,7 @@ hyp_status hypi_shared_open(hyp_shared *shared) {
 hyp_status hyp_shared_create(const char *name, size_t bytes, hyp_shared **ret_shared) {
 	if (ret_shared == NULL || bytes < LEAST_BYTES || bytes > MOST_BYTES) return HYP_ERR_INVALID;
 	hypi_process_init();
-	hyp_shared *shared;
+	hyp_shared *shared = NULL;
 	hyp_status status = hypi_shared_make(name, hypi_round_up(bytes, 4096) >> HYPI_GRANULE_LOG2, &shared);
 	if (status != HYP_OK) return status;
 	status = hypi_shared_open(shared);
@@ -125,7 +125,7 @@ static hyp_status wait_for(hyp_shared *shared) {
 }
 
 static hyp_status attach(int fd, hyp_shared **ret_shared) {
-	hyp_shared *shared;
+	hyp_shared *shared = NULL;
 	hyp_status status = new_shared(fd, &shared);
 	if (status != HYP_OK) return status;
 	status = wait_for(shared);

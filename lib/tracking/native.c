@@ -48,7 +48,7 @@ static void write_arenas(hypi_out *out, hypi_large_pool *pool) {
 		hypi_out_format(out, "arena %lx %u %zu ", arena->base, arena->slices, HYPI_SLICE_BYTES);
 		for (uint32_t first = 0; first < arena->slices; first += step) {
 			uint32_t used = 0;
-			for (uint32_t i = first; i < first + step; i++) used += arena->used[i / 64] >> (i % 64) & 1;
+			for (uint32_t i = first; i < first + step; i++) used += (uint32_t)(arena->used[i / 64] >> (i % 64) & 1);
 			hypi_out_format(out, "%c", '0' + (char)((used * 8 + step - 1) / step));
 		}
 		hypi_out_format(out, "\n");

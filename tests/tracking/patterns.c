@@ -7,7 +7,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#if defined(__clang__)
+#define OUT_OF_LINE __attribute__((noinline))
+#else
 #define OUT_OF_LINE __attribute__((noinline, noclone))
+#endif
 
 static void *volatile sink;
 static void nap(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }

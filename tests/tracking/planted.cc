@@ -6,7 +6,11 @@
 #include <thread>
 #include <vector>
 
+#if defined(__clang__)
+#define PLANTED __attribute__((noinline))
+#else
 #define PLANTED __attribute__((noinline, noclone))
+#endif
 
 struct node {
 	node *next;

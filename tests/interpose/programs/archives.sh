@@ -1,4 +1,5 @@
 # tar, gzip, bzip2, xz, zstd: round trips; the compressed bytes must be the same.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: tar gzip bzip2 xz zstd
 # seconds: 90
 mkdir d; i=0; while [ $i -lt 60 ]; do i=$((i + 1)); seq $i $((i * 700)) > d/f$i; done

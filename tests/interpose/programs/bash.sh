@@ -1,4 +1,5 @@
 # bash: arrays, substitutions, subshells, pipes, traps, co-processes.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: bash
 # seconds: 60
 exec bash -c '

@@ -1,4 +1,5 @@
 # chromium, headless: a page with script is laid out and its document printed; renderer and GPU processes are children.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: chromium
 # seconds: 120
 # extra

@@ -1,4 +1,5 @@
 # clang: C and C++ at -O2, and its static analyzer.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: clang
 # seconds: 120
 cat > t.c <<'END'

@@ -1,4 +1,5 @@
 # nginx with two workers, and curl: 400 requests over a unix socket, reload under use, quit.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: nginx curl cksum
 # seconds: 60
 mkdir www logs; chmod 755 .; seq 50000 > www/f; chmod -R a+rX www

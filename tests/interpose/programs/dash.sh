@@ -1,4 +1,5 @@
 # dash: a shell that forks for everything.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: dash seq expr
 # seconds: 60
 exec dash -c '

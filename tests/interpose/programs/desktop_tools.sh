@@ -1,4 +1,5 @@
 # xmllint, ssh-keygen, vim, tmux: libraries and terminals.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: xmllint ssh-keygen vim tmux
 # seconds: 60
 { echo '<?xml version="1.0"?><r>'; seq 20000 | sed 's|.*|<e a="&"><b>&</b></e>|'; echo '</r>'; } > f.xml

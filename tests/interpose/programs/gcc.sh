@@ -1,4 +1,5 @@
 # gcc: a generated file of 1,500 functions at -O2 and at -O0 -g; the objects must be the same to the byte.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: gcc python3
 # seconds: 120
 python3 - <<'END'

@@ -1,4 +1,5 @@
 # g++: templates and the standard library, compiled and run.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: g++
 # seconds: 120
 cat > t.cc <<'END'

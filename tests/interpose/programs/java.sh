@@ -1,4 +1,5 @@
 # java: the compiler and a program with threads; the virtual machine's own memory is malloc's.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: java javac
 # seconds: 90
 # extra

@@ -1,4 +1,5 @@
 # lua: tables, strings, closures, its collector in both modes.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: lua5.4
 # seconds: 60
 cat > t.lua <<'END'

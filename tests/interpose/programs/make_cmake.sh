@@ -1,4 +1,5 @@
 # make and cmake: a project of 40 files configured and built by two jobs (vfork, pipes, many short processes).
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: make cmake gcc
 # seconds: 120
 mkdir s

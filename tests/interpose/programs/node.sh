@@ -1,4 +1,5 @@
 # node: JSON, buffers, workers, children, compression, streams.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: node
 # seconds: 90
 cat > t.js <<'END'

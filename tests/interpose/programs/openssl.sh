@@ -1,4 +1,5 @@
 # openssl: keys, signatures, certificates, ciphers, digests.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: openssl
 # seconds: 90
 head -c 3000000 /dev/zero | tr '\0' 'x' > f

@@ -1,4 +1,5 @@
 # perl: hashes, regular expressions, strings that grow, sort, fork, threads.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: perl
 # seconds: 90
 cat > t.pl <<'END'

@@ -1,4 +1,5 @@
 # postgres: initdb, a server with its children, pgbench with 4 clients, dump, stop.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: initdb pg_ctl psql pgbench pg_dump runuser
 # seconds: 150
 d=$(mktemp -d /tmp/hypool-pg-XXXXXX); chmod 755 "$d"; chown postgres "$d"; trap 'rm -rf "$d"' EXIT

@@ -1,4 +1,5 @@
 # python3: every object by malloc (PYTHONMALLOC=malloc), threads, processes, ctypes, sqlite3, compression.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: python3
 # seconds: 120
 cat > t.py <<'END'

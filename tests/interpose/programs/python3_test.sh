@@ -1,4 +1,5 @@
 # python3's own test package, a bounded part: Debian's libpython3.11-testsuite.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: python3
 # seconds: 240
 python3 -c 'import test.test_list' || { echo "python3 has no test package"; exit 1; }

@@ -1,4 +1,5 @@
 # redis-server: load by redis-benchmark, background save (fork under load), reload, expiry, lists that grow.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: redis-server redis-cli redis-benchmark
 # seconds: 120
 sock=$PWD/s

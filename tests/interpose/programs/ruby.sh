@@ -1,4 +1,5 @@
 # ruby: objects, strings, threads, fork, compaction.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: ruby
 # seconds: 90
 cat > t.rb <<'END'

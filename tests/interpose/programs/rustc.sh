@@ -1,4 +1,5 @@
 # rustc: a program compiled (threads, LLVM, a linker child) and run; its own allocator is malloc.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: rustc
 # seconds: 90
 # extra

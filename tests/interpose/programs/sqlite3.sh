@@ -1,4 +1,5 @@
 # sqlite3: a database built, indexed, joined, vacuumed and checked; full-text search.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: sqlite3
 # seconds: 90
 sqlite3 t.db <<'END'

@@ -1,4 +1,5 @@
 # sort, awk, sed, grep, join, uniq, xargs, find over a file of a million lines.
+# shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: sort awk sed grep join xargs find
 # seconds: 90
 awk 'BEGIN { srand(7); for (i = 0; i < 1000000; i++) print int(rand() * 1000000), "text" i % 1009 }' > f
