@@ -8,6 +8,7 @@
 
 #include "tests_pool.h"
 
+#include <signal.h>
 #include <hypool/hypool.h>
 
 #include <errno.h>
@@ -359,6 +360,7 @@ START_TEST(device_memory) {
 END_TEST
 
 START_TEST(device_memory_faults) {
+	signal(SIGSEGV, SIG_DFL); /* a sanitizer would report it and exit */
 	watched w = {.protection = PROT_NONE, .granule = 4096};
 	hyp_backing backing = user_backing(&w);
 	hyp_pool_config config = small_config();
