@@ -3,10 +3,28 @@
  *
  * More keys than one, registered before and after the library's own (which exists once a thread allocated): whatever
  * the order in which the C library runs them, allocation works to the last. Blocks pass between dying threads.
+ *
+ * The C library runs destructors in four rounds. The thread sanitizer's own key, the oldest of all, re-arms itself and
+ * in the fourth round gives up the thread's record before the other keys' destructors of that round are called: any
+ * instrumented function ends the process there, with hypool or without. (Seen with GCC 12 and Clang 14: a program
+ * whose one destructor calls the C library's malloc and re-arms itself twice ends well, thrice it ends by SIGSEGV in
+ * the sanitizer's runtime.) So there a value re-arms itself once: its second run may wake the library's own key for
+ * the third round, and the fourth stays empty.
  */
 #include "stress/stress.h"
 
-enum { KEYS = 24, AT_ONCE = 8 };
+#if defined(__SANITIZE_THREAD__)
+#define STRESS_THREAD_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define STRESS_THREAD_SANITIZED 1
+#endif
+#endif
+#ifndef STRESS_THREAD_SANITIZED
+#define STRESS_THREAD_SANITIZED 0
+#endif
+
+enum { KEYS = 24, AT_ONCE = 8, RUNS_MOST = STRESS_THREAD_SANITIZED ? 2 : 4 };
 static pthread_key_t keys[KEYS];
 static _Atomic(void *) passed[64];
 static _Atomic long runs;
@@ -42,17 +60,12 @@ static void *work(void *seed_in) {
 	if (check_random(&seed) % 3) verified_free(verified_make(seed, 100)); /* one third never allocates before */
 	for (int i = 0; i < KEYS; i++) {
 		if (check_random(&seed) % 2) continue;
-		arm(i, (int)(check_random(&seed) % 4), seed);
+		arm(i, (int)(check_random(&seed) % RUNS_MOST), seed);
 	}
 	return NULL;
 }
 
 int main(void) {
-#if defined(__SANITIZE_THREAD__)
-	fputs("skipped: the thread sanitizer has ended its own record of a thread before the last destructors run\n",
-	      stderr);
-	return 77;
-#endif
 	for (int i = 0; i < KEYS; i++) REQUIRE(pthread_key_create(&keys[i], on_exit_key) == 0);
 	struct stress_bound bound = stress_begin(1500, 10000, 8);
 	while (stress_more(&bound)) {
