@@ -45,7 +45,7 @@ typedef struct hyp_device_info {
 	uint64_t memory_free_bytes;   /* an estimate; of the host: what the system calls available */
 	double memory_bandwidth_gbps; /* 1e9 bytes read a second by all units; 0: not known (host: measured on request) */
 	double memory_latency_ns;     /* of a dependent load; 0: not known */
-	uint32_t simd_mask;           /* host: the kernels' sets, 1 << position in simd_names */
+	uint32_t simd_mask;           /* host: the kernels' sets in use, numbered as the option tensor_isa says */
 	char simd_names[96];          /* "avx2 avx512" */
 	uint64_t cache_bytes[3];      /* L1 data, L2, L3 of the first core; 0: none */
 	uint32_t cache_line_bytes;

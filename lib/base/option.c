@@ -1,7 +1,9 @@
-/* base/option.c: the parser behind base/option.h. It never allocates. */
+/* base/option.c: the parser behind base/option.h, and the public reading (hypool/option.h). It never allocates. */
 #include "base/option.h"
 
 #include "base/bits.h"
+
+#include <hypool/option.h>
 
 #include <fcntl.h>
 #include <string.h>
@@ -80,26 +82,31 @@ static bool parse_number(const char *text, size_t bytes, hypi_option_type type, 
 	return false;
 }
 
+/* HYPI_OPTION_COUNT: no such key. */
+static unsigned find(const char *key, size_t key_bytes) {
+	unsigned i = 0;
+	while (i < HYPI_OPTION_COUNT && !equal(key, key_bytes, hypi_option_table[i].name)) i++;
+	return i;
+}
+
 hyp_status hypi_option_set(const char *key, size_t key_bytes, const char *value, size_t value_bytes,
                            hypi_option_source source) {
-	for (unsigned i = 0; i < HYPI_OPTION_COUNT; i++) {
-		const hypi_option_info *info = &hypi_option_table[i];
-		if (!equal(key, key_bytes, info->name)) continue;
-		if (info->type == HYPI_TEXT) {
-			if (value_bytes >= HYPI_OPTION_TEXT_BYTES) return HYP_ERR_INVALID;
-			memcpy(texts[i], value, value_bytes);
-			texts[i][value_bytes] = '\0';
-		} else {
-			uint64_t n;
-			bool parsed = info->type == HYPI_BOOL ? parse_bool(value, value_bytes, &n)
-			                                      : parse_number(value, value_bytes, info->type, &n);
-			if (!parsed || n < info->least || n > info->most) return HYP_ERR_INVALID;
-			hypi_option_values[i] = n;
-		}
-		sources[i] = (unsigned char)source;
-		return HYP_OK;
+	unsigned i = find(key, key_bytes);
+	if (i == HYPI_OPTION_COUNT) return HYP_ERR_NOT_FOUND;
+	const hypi_option_info *info = &hypi_option_table[i];
+	if (info->type == HYPI_TEXT) {
+		if (value_bytes >= HYPI_OPTION_TEXT_BYTES) return HYP_ERR_INVALID;
+		memcpy(texts[i], value, value_bytes);
+		texts[i][value_bytes] = '\0';
+	} else {
+		uint64_t n;
+		bool parsed = info->type == HYPI_BOOL ? parse_bool(value, value_bytes, &n)
+		                                      : parse_number(value, value_bytes, info->type, &n);
+		if (!parsed || n < info->least || n > info->most) return HYP_ERR_INVALID;
+		hypi_option_values[i] = n;
 	}
-	return HYP_ERR_NOT_FOUND;
+	sources[i] = (unsigned char)source;
+	return HYP_OK;
 }
 
 /* Levenshtein's distance (1965), capped: words longer than the table's longest are far anyway. */
@@ -251,4 +258,25 @@ void hypi_option_format(hypi_option option, char *ret_text, size_t bytes) {
 	case HYPI_INT:
 	case HYPI_SIZE: hypi_format(ret_text, bytes, "%llu", n); break;
 	}
+}
+
+hyp_status hyp_option_text(const char *key, char *ret_text, size_t bytes) {
+	if (key == NULL || ret_text == NULL) return HYP_ERR_INVALID;
+	unsigned i = find(key, strlen(key));
+	if (i == HYPI_OPTION_COUNT) return HYP_ERR_NOT_FOUND;
+	char text[HYPI_OPTION_TEXT_BYTES + 1];
+	hypi_option_format((hypi_option)i, text, sizeof text);
+	size_t length = strlen(text);
+	if (length >= bytes) return HYP_ERR_OVERFLOW;
+	memcpy(ret_text, text, length + 1);
+	return HYP_OK;
+}
+
+hyp_status hyp_option_number(const char *key, uint64_t *ret_number) {
+	if (key == NULL || ret_number == NULL) return HYP_ERR_INVALID;
+	unsigned i = find(key, strlen(key));
+	if (i == HYPI_OPTION_COUNT) return HYP_ERR_NOT_FOUND;
+	if (hypi_option_table[i].type == HYPI_TEXT) return HYP_ERR_TYPE;
+	*ret_number = hypi_option_values[i];
+	return HYP_OK;
 }

@@ -6,7 +6,8 @@
  * the host's. The option device overrides.
  */
 #include "device/device.h"
-#include "device/option.h"
+
+#include <hypool/option.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,8 +56,8 @@ hyp_status hyp_device_auto_select(const hyp_device_work *work, int *ret_device) 
 		return hypi_device_fail(HYP_ERR_INVALID, "argument work: struct_bytes is %zu, not %zu", work->struct_bytes,
 		                        sizeof *work);
 	char wanted[64];
-	hypi_tensor_option_text("device", wanted, sizeof wanted);
-	int forced = wanted[0] == '\0' ? -1 : named(wanted);
+	bool asked = hyp_option_text("device", wanted, sizeof wanted) == HYP_OK && wanted[0] != '\0';
+	int forced = asked ? named(wanted) : -1;
 	if (forced >= 0 && !hyp_device_failed(forced)) {
 		*ret_device = forced;
 		return HYP_OK;

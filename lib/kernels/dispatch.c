@@ -78,7 +78,7 @@ const struct hypi_kernels *hypi_kernels(void) {
 	int expected = 0;
 	if (atomic_compare_exchange_strong_explicit(&process_state, &expected, 1, memory_order_acquire,
 	                                            memory_order_acquire)) {
-		(void)hypi_kernels_init(HYPI_MASK_ALL);
+		(void)hypi_kernels_init(hypi_kernels_allowed());
 	}
 	/* Another thread fills it: that takes microseconds. */
 	while (atomic_load_explicit(&process_state, memory_order_acquire) != 2) {

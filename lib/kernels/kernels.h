@@ -298,7 +298,10 @@ uint32_t hypi_kernels_detect(void);
 void hypi_kernels_fill(struct hypi_kernels *ret_kernels, uint32_t mask);
 /* Fills the process's table. Call before any other thread uses it; returns the mask in force. */
 uint32_t hypi_kernels_init(uint32_t mask);
-/* The process's table; filled with all sets on first use, from whichever thread. */
+/* The sets that the user allows, asked once, on first use. Defined by whoever links the kernels: tensor/describe.c reads
+ * the option tensor_isa; a program that tests kernels allows what it likes. */
+uint32_t hypi_kernels_allowed(void);
+/* The process's table; filled on first use, from whichever thread, with all sets that are here and allowed. */
 const struct hypi_kernels *hypi_kernels(void);
 
 #endif

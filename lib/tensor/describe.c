@@ -1,12 +1,19 @@
 /*
- * tensor/describe.c: what the host's description (device/host.c) takes from the folders above it: the kernels' sets and
- * the types that tensors compute with.
+ * tensor/describe.c: what the folders below take from here: the host's description (device/host.c) the kernels' sets and
+ * the types that tensors compute with, the kernels the option that narrows their sets.
  */
 #include "device/device.h"
 #include "kernels/kernels.h"
 #include "tensor/internal.h"
 
+#include <hypool/option.h>
+
 #include <stdio.h>
+
+uint32_t hypi_kernels_allowed(void) {
+	uint64_t mask;
+	return hyp_option_number("tensor_isa", &mask) == HYP_OK ? (uint32_t)mask : HYPI_MASK_ALL;
+}
 
 static uint32_t simd_mask(char *ret_names, size_t bytes) {
 	uint32_t mask = hypi_kernels()->mask;

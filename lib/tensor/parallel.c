@@ -12,9 +12,10 @@
  */
 #include "tensor/parallel.h"
 
-#include "device/option.h"
 #include "device/topology.h"
 #include "tensor/internal.h"
+
+#include <hypool/option.h>
 
 #include <pthread.h>
 
@@ -68,7 +69,8 @@ static void start(void) { (void)pthread_atfork(fork_prepare, fork_parent, fork_c
 unsigned hypi_parallel_width(void) {
 	unsigned w = hypi_load_relaxed(&width);
 	if (HYP_LIKELY(w != 0)) return w;
-	uint64_t asked = hypi_tensor_option_number("tensor_threads", 0);
+	uint64_t asked;
+	if (hyp_option_number("tensor_threads", &asked) != HYP_OK) asked = 0;
 	w = asked != 0 ? (unsigned)(asked < MAX_THREADS ? asked : MAX_THREADS) : hypi_topology_process_cores();
 	if (w == 0) w = 1;
 	if (w > MAX_THREADS) w = MAX_THREADS;

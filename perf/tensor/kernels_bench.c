@@ -31,6 +31,8 @@ int kb_open(const char *openblas, unsigned mask);
 double kb_sample(const char *op, int peer, int threads, size_t x, size_t y, size_t z);
 double kb_amount(const char *op, size_t x);
 static const struct hypi_kernels *k;
+
+uint32_t hypi_kernels_allowed(void) { return HYPI_MASK_ALL; }
 static uint8_t *cold; /* ternary weights to rotate through */
 static void *scratch[THREADS_MAX];
 static volatile double sink;

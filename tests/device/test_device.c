@@ -5,6 +5,8 @@
 #include <hypool/device.h>
 #include <hypool/tensor.h>
 
+#include "fast_device.h"
+
 #include <check.h>
 #include <signal.h>
 #include <stdio.h>
@@ -337,42 +339,13 @@ END_TEST
 
 /* ---- choice ---- */
 
-static hyp_status describe_fast(void *context, hyp_device_info *ret_info) {
-	(void)snprintf(ret_info->name, sizeof ret_info->name, "fast one");
-	ret_info->kind = HYP_DEVICE_KIND_OTHER;
-	ret_info->memory_bytes = ret_info->memory_free_bytes = (uint64_t)1 << 30;
-	ret_info->memory_bandwidth_gbps = 1000;
-	ret_info->flops_per_s = 1e13;
-	ret_info->dtypes = (uint64_t)1 << HYP_F32;
-	ret_info->supports_cuda = *(bool *)context;
-	return HYP_OK;
-}
-static hyp_status a1(void *c, size_t n, size_t a, uintptr_t *r) {
-	return (void)c, (void)n, (void)a, (void)r, HYP_ERR_NO_MEMORY;
-}
-static void a2(void *c, uintptr_t a) { (void)c, (void)a; }
-static hyp_status a3(void *c, void **r) { return (void)c, (void)r, HYP_ERR_UNSUPPORTED; }
-static void a4(void *c, void *s) { (void)c, (void)s; }
-static hyp_status a5(void *c, void *s) { return (void)c, (void)s, HYP_OK; }
-static hyp_status a6(void *c, void *s, void *e) { return (void)c, (void)s, (void)e, HYP_OK; }
-static hyp_status a7(void *c, void *a, void *b, uint64_t *r) {
-	return (void)c, (void)a, (void)b, (void)r, HYP_ERR_INVALID;
-}
-static hyp_status a8(void *c, void *s, uintptr_t t, bool th, uintptr_t f, bool fh, size_t n) {
-	return (void)c, (void)s, (void)t, (void)th, (void)f, (void)fh, (void)n, HYP_OK;
-}
-static hyp_status a9(void *c, void *s, uintptr_t t, uint8_t v, size_t n) {
-	return (void)c, (void)s, (void)t, (void)v, (void)n, HYP_OK;
-}
-
 START_TEST(selection) {
 	static bool cuda = true;
-	hyp_device_driver driver = {
-		sizeof driver, describe_fast, a1, a2, a3, a4, a5, a5, a6, a3, a4, a6, a5, a5, a7, a8, a9, NULL, NULL};
+	hyp_device_driver driver = fast_driver;
 	int device, selected;
 	driver.alloc = NULL;
 	REFUSED(HYP_ERR_INVALID, hyp_device_register(&driver, &cuda, &device));
-	driver.alloc = a1;
+	driver.alloc = fast_driver.alloc;
 	OK(hyp_device_register(&driver, &cuda, &device));
 	hyp_device_info info = {.struct_bytes = sizeof info};
 	OK(hyp_device_describe(device, &info));
@@ -399,20 +372,6 @@ START_TEST(selection) {
 	ck_assert_int_eq(selected, 0);
 	work.bytes = UINT64_MAX;
 	REFUSED(HYP_ERR_NOT_FOUND, hyp_device_auto_select(&work, &selected));
-	/* The option, by name, index and nonsense; in HYPOOL_CONF and over it. */
-	ck_assert_int_eq(setenv("HYPOOL_CONF", "decay:10,device:fast", 1), 0);
-	work.bytes = 1;
-	work.flops = 1;
-	OK(hyp_device_auto_select(&work, &selected));
-	ck_assert_int_eq(selected, device);
-	ck_assert_int_eq(setenv("HYPOOL_DEVICE", "host", 1), 0);
-	OK(hyp_device_auto_select(NULL, &selected));
-	ck_assert_int_eq(selected, 0);
-	ck_assert_int_eq(setenv("HYPOOL_DEVICE", "nothing", 1), 0);
-	OK(hyp_device_auto_select(NULL, &selected));
-	ck_assert_int_eq(selected, device);
-	ck_assert_int_eq(unsetenv("HYPOOL_DEVICE"), 0);
-	ck_assert_int_eq(unsetenv("HYPOOL_CONF"), 0);
 	OK(hyp_device_unregister(simulated));
 	OK(hyp_device_unregister(device));
 }

@@ -6,6 +6,8 @@
 #include "base/option.h"
 #include "unit.h"
 
+#include <hypool/option.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -351,6 +353,33 @@ START_TEST(a_long_config_file) {
 }
 END_TEST
 
+/* What other libraries read. */
+START_TEST(public_reading) {
+	char text[HYPI_OPTION_TEXT_BYTES + 1] = "before";
+	uint64_t number = 77;
+	ck_assert_int_eq(set("decay", "2s"), HYP_OK);
+	ck_assert_int_eq(set("names", "yes"), HYP_OK);
+	ck_assert_int_eq(set("device", "a device"), HYP_OK);
+	ck_assert_int_eq(hyp_option_number("decay", &number), HYP_OK);
+	ck_assert_uint_eq(number, 2000);
+	ck_assert_int_eq(hyp_option_number("names", &number), HYP_OK);
+	ck_assert_uint_eq(number, 1);
+	ck_assert_int_eq(hyp_option_number("device", &number), HYP_ERR_TYPE);
+	ck_assert_int_eq(hyp_option_number("devic", &number), HYP_ERR_NOT_FOUND);
+	ck_assert_int_eq(hyp_option_number(NULL, &number), HYP_ERR_INVALID);
+	ck_assert_int_eq(hyp_option_number("decay", NULL), HYP_ERR_INVALID);
+	ck_assert_uint_eq(number, 1);
+	ck_assert_int_eq(hyp_option_text("nothing", text, sizeof text), HYP_ERR_NOT_FOUND);
+	ck_assert_int_eq(hyp_option_text("device", text, 8), HYP_ERR_OVERFLOW);
+	ck_assert_int_eq(hyp_option_text("device", NULL, 8), HYP_ERR_INVALID);
+	ck_assert_str_eq(text, "before");
+	ck_assert_int_eq(hyp_option_text("device", text, 9), HYP_OK);
+	ck_assert_str_eq(text, "a device");
+	ck_assert_int_eq(hyp_option_text("decay", text, sizeof text), HYP_OK);
+	ck_assert_str_eq(text, "2000ms");
+}
+END_TEST
+
 UNIT_MAIN("option", the_table, booleans, sizes, times, integers, texts, keys, formatted, lists, one_warning,
           one_warning_of_a_value, precedence, setuid_ignores_all, an_empty_environment, warnings_of_the_environment,
-          a_long_config_file)
+          a_long_config_file, public_reading)
