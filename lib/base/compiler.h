@@ -20,6 +20,8 @@
 #define HYP_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HYP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define HYP_INLINE static inline __attribute__((always_inline))
+/* Of data that hit paths look at: inside the library, so that no table is asked where it lies. */
+#define HYP_HIDDEN __attribute__((visibility("hidden")))
 #define HYP_NOINLINE __attribute__((noinline))
 #define HYP_COLD __attribute__((noinline, cold))
 #define HYP_MUST_USE __attribute__((warn_unused_result))

@@ -19,10 +19,10 @@ bool hypi_page_map_cover(uintptr_t base, size_t bytes) {
 	return true;
 }
 
-void hypi_page_map_set(uintptr_t base, size_t slices, struct hypi_span *span) {
+void hypi_page_map_set_tagged(uintptr_t base, size_t slices, struct hypi_span *span, size_t tag) {
 	for (size_t i = 0; i < slices; i++) {
 		uintptr_t a = base + (i << HYPI_SLICE_LOG2);
 		hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[hypi_window_of(a)]);
-		hypi_store_release(&leaf->span[(uint32_t)a >> HYPI_SLICE_LOG2], span);
+		hypi_store_release(&leaf->entry[(uint32_t)a >> HYPI_SLICE_LOG2], (uintptr_t)span | tag << HYPI_TAG_SHIFT);
 	}
 }

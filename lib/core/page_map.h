@@ -10,7 +10,9 @@
  * remembers that window's leaf: then the way from a pointer to its span is one load, and the addresses that a free
  * writes to are known early (a chain of two loads made a malloc + free pair a quarter slower).
  *
- * Small spans stand in the entries of all their slices; large blocks only in that of their first.
+ * Small spans stand in the entries of all their slices; large blocks only in that of their first. An address has at
+ * most 48 bits, so an entry has 16 to spare: the tag of a small span tells where a free block of it goes, without a
+ * look at the span.
  */
 #ifndef HYPI_CORE_PAGE_MAP_H
 #define HYPI_CORE_PAGE_MAP_H
@@ -28,33 +30,48 @@ struct hypi_span;
 #define HYPI_WINDOW_LOG2 32
 #define HYPI_ROOT_ENTRIES ((size_t)1 << (HYPI_ADDRESS_LOG2 - HYPI_WINDOW_LOG2))
 
+#define HYPI_TAG_SHIFT 48
+
+typedef uint64_t hypi_entry; /* a span's address | tag << HYPI_TAG_SHIFT; 0: no span */
+
 typedef struct hypi_leaf {
-	_Atomic(struct hypi_span *) span[(size_t)1 << (HYPI_WINDOW_LOG2 - HYPI_SLICE_LOG2)];
+	_Atomic hypi_entry entry[(size_t)1 << (HYPI_WINDOW_LOG2 - HYPI_SLICE_LOG2)];
 } hypi_leaf;
 
-extern _Atomic(hypi_leaf *) hypi_root[HYPI_ROOT_ENTRIES];
+extern HYP_HIDDEN _Atomic(hypi_leaf *) hypi_root[HYPI_ROOT_ENTRIES];
 
 HYP_INLINE uintptr_t hypi_window_of(uintptr_t address) { return address >> HYPI_WINDOW_LOG2; }
 
 /* The entry of `address` in the leaf of its window. */
-HYP_INLINE struct hypi_span *hypi_leaf_at(const hypi_leaf *leaf, uintptr_t address) {
-	return hypi_load_relaxed(&leaf->span[(uint32_t)address >> HYPI_SLICE_LOG2]);
+HYP_INLINE hypi_entry hypi_leaf_at(const hypi_leaf *leaf, uintptr_t address) {
+	return hypi_load_relaxed(&leaf->entry[(uint32_t)address >> HYPI_SLICE_LOG2]);
+}
+
+HYP_INLINE struct hypi_span *hypi_entry_span(hypi_entry entry) {
+	return (struct hypi_span *)(uintptr_t)(entry & ((UINT64_C(1) << HYPI_TAG_SHIFT) - 1));
+}
+HYP_INLINE size_t hypi_entry_tag(hypi_entry entry) { return entry >> HYPI_TAG_SHIFT; }
+
+/* The entry of any address; 0: none. */
+HYP_INLINE hypi_entry hypi_entry_at(const void *address) {
+	uintptr_t window = hypi_window_of((uintptr_t)address);
+	if (HYP_UNLIKELY(window >= HYPI_ROOT_ENTRIES)) return 0;
+	/* The relaxed loads are ordered by the program itself: whoever frees a block got it after it was mapped. */
+	hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[window]);
+	if (HYP_UNLIKELY(leaf == NULL)) return 0;
+	return hypi_leaf_at(leaf, (uintptr_t)address);
 }
 
 /* The span in whose slices `address` lies, or NULL. Any address. */
-HYP_INLINE struct hypi_span *hypi_span_at(const void *address) {
-	uintptr_t window = hypi_window_of((uintptr_t)address);
-	if (HYP_UNLIKELY(window >= HYPI_ROOT_ENTRIES)) return NULL;
-	/* The relaxed loads are ordered by the program itself: whoever frees a block got it after it was mapped. */
-	hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[window]);
-	if (HYP_UNLIKELY(leaf == NULL)) return NULL;
-	return hypi_leaf_at(leaf, (uintptr_t)address);
-}
+HYP_INLINE struct hypi_span *hypi_span_at(const void *address) { return hypi_entry_span(hypi_entry_at(address)); }
 
 /* Makes the leaves for [base, base + bytes). False: no memory for them, or the range is out of reach. */
 bool hypi_page_map_cover(uintptr_t base, size_t bytes);
 
-/* Enters `span` (or NULL) for `slices` slices from `base`. The range is covered. */
-void hypi_page_map_set(uintptr_t base, size_t slices, struct hypi_span *span);
+/* Enters `span` (or NULL) and its tag for `slices` slices from `base`. The range is covered. */
+void hypi_page_map_set_tagged(uintptr_t base, size_t slices, struct hypi_span *span, size_t tag);
+HYP_INLINE void hypi_page_map_set(uintptr_t base, size_t slices, struct hypi_span *span) {
+	hypi_page_map_set_tagged(base, slices, span, 0);
+}
 
 #endif

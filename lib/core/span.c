@@ -26,7 +26,7 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 	span->first = run.first;
 	span->arena = run.arena;
 	hypi_store_relaxed(&span->owner, owner);
-	hypi_page_map_set(span->base, span->slices, span);
+	hypi_page_map_set_tagged(span->base, span->slices, span, hypi_class_tag(c));
 	return span;
 }
 
@@ -119,6 +119,8 @@ const char *hypi_span_check(const hypi_span *span) {
 	if (capacity > sizeof seen * 8) return "a span has too many blocks";
 	if (carved % span->block_bytes != 0 || carved / span->block_bytes > capacity) return "carved_bytes is wrong";
 	if (hypi_span_at((void *)span->base) != span) return "the page map does not know a span";
+	if (hypi_entry_tag(hypi_entry_at((void *)span->base)) != hypi_class_tag(span->class_index))
+		return "the page map has another class for a span";
 	uint32_t listed = 0, waiting = 0;
 	const char *wrong = check_chain(span, span->free, seen, &listed);
 	if (wrong != NULL) return wrong;

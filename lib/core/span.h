@@ -93,7 +93,7 @@ _Static_assert(offsetof(hypi_span, remote) == 64, "remote frees do not touch the
 
 HYP_INLINE uint32_t hypi_chain_count(uint64_t remote) { return (uint32_t)(remote >> 32) & 0x7fffffffu; }
 
-extern uint64_t hypi_link_key; /* set once, before the first span */
+extern HYP_HIDDEN uint64_t hypi_link_key; /* set once, before the first span */
 #define HYPI_LINK_NIBBLE 11u   /* its low four bits: rare in counts, pointers and text */
 
 /* Makes `next` (NULL: none) follow a free block. */

@@ -2,8 +2,9 @@
  * heap/fast.h: the hit paths of malloc and free, inlined into every entry point that has them.
  *
  * Allocate: the thread's word, the class's list by size, its first block, that block's words. Free: the page map, the
- * span's constants, the list. No lock, no atomic read-modify-write, no call; three lines of memory to allocate (the
- * heap's, the list's, the block's), four to free. All else is behind one branch each, out of line.
+ * span's constants, and the list of the block that was freed before. No lock, no atomic read-modify-write, no call;
+ * three lines of memory to allocate (the heap's, the list's, the block's). All else is behind one branch each, out of
+ * line.
  */
 #ifndef HYPI_HEAP_FAST_H
 #define HYPI_HEAP_FAST_H
@@ -57,26 +58,37 @@ HYP_INLINE bool hypi_span_lends(const hypi_span *span, const void *p) {
 #endif
 }
 
-/* Puts a block on the list of its class. The heap is the caller's, and its span's owner. */
-HYP_INLINE void hypi_heap_put(hypi_heap *heap, const hypi_span *span, void *p) {
-	hypi_list *list = &heap->lists[span->class_index];
-	hypi_block *block = p;
+/* Puts a block on the list that its tag names. The heap is the caller's, and the block's span's owner. */
+HYP_INLINE void hypi_heap_put(hypi_heap *heap, size_t tag, hypi_block *block) {
+	hypi_list *list = (hypi_list *)((char *)heap->lists + tag);
 	hypi_link_set(block, list->head);
 	list->head = block;
-	if (HYP_UNLIKELY(hypi_count_down(&list->left))) hypi_heap_event(heap, span->class_index);
+	if (HYP_UNLIKELY(hypi_count_down(&list->left))) hypi_heap_event(heap, (unsigned)(tag / sizeof *list));
+}
+
+/* Frees a block that `heap`, which is the caller's, handed out. False: it is not plainly one, and nothing happened. */
+HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p) {
+	if (HYP_UNLIKELY(hypi_window_of((uintptr_t)p) != heap->window)) return false;
+	hypi_entry entry = hypi_leaf_at(heap->leaf, (uintptr_t)p);
+	hypi_span *span = hypi_entry_span(entry);
+	if (HYP_UNLIKELY(span == NULL) || HYP_UNLIKELY(hypi_load_relaxed(&span->owner) != heap) ||
+	    HYP_UNLIKELY(!hypi_span_lends(span, p)))
+		return false;
+	hypi_block *block = hypi_load_relaxed(&heap->held);
+	size_t tag = hypi_entry_tag(entry), held_tag = hypi_load_relaxed(&heap->held_tag);
+	if (HYP_UNLIKELY(block == p)) return false; /* freed twice */
+	if (HYP_LIKELY(tag < HYPI_TAG_HELD)) {
+		hypi_store_relaxed(&heap->held, p);
+		hypi_store_relaxed(&heap->held_tag, tag);
+		hypi_heap_put(heap, held_tag, block);
+	} else {
+		hypi_heap_put(heap, tag, p);
+	}
+	return true;
 }
 
 HYP_INLINE void hypi_free(void *p) {
-	hypi_heap *heap = hypi_self.front;
-	if (HYP_LIKELY(hypi_window_of((uintptr_t)p) == heap->window)) {
-		hypi_span *span = hypi_leaf_at(heap->leaf, (uintptr_t)p);
-		if (HYP_LIKELY(span != NULL) && HYP_LIKELY(hypi_load_relaxed(&span->owner) == heap) &&
-		    HYP_LIKELY(hypi_span_lends(span, p))) {
-			hypi_heap_put(heap, span, p);
-			return;
-		}
-	}
-	hypi_free_slow(p);
+	if (HYP_UNLIKELY(!hypi_heap_free(hypi_self.front, p))) hypi_free_slow(p);
 }
 
 #endif

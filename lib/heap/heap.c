@@ -165,6 +165,8 @@ static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 	uint32_t count = 0;
 	if (span != NULL) count = hypi_span_carve(span, &first);
 	if (count == 0) {
+		hypi_heap_settle(heap);
+		if (heap->lists[c].head != NULL) return true;
 		span = new_span(heap, c);
 		if (span == NULL) return false;
 		count = hypi_span_carve(span, &first);
@@ -201,6 +203,21 @@ static void give_blocks(hypi_heap *heap, unsigned c, uint32_t count) {
 		heap->bins[c].stock--;
 		put_back(heap, block);
 	}
+}
+
+void hypi_heap_hold_nothing(hypi_heap *heap) {
+	hypi_store_relaxed(&heap->held, &heap->nothing);
+	hypi_store_relaxed(&heap->held_tag, HYPI_TAG_NONE);
+	heap->lists[HYPI_CLASSES].head = NULL;
+	hypi_store_relaxed(&heap->lists[HYPI_CLASSES].left, UINT32_MAX); /* no event comes */
+}
+
+void hypi_heap_settle(hypi_heap *heap) {
+	hypi_block *block = hypi_load_relaxed(&heap->held);
+	size_t tag = hypi_load_relaxed(&heap->held_tag);
+	if (tag == HYPI_TAG_NONE) return;
+	hypi_heap_hold_nothing(heap);
+	hypi_heap_put(heap, tag, block);
 }
 
 void hypi_heap_event(hypi_heap *heap, unsigned c) {
@@ -268,6 +285,7 @@ void hypi_heap_shelve(hypi_heap *heap) {
 void hypi_heap_trim(hypi_heap *heap) {
 	bool was_busy = heap->busy;
 	heap->busy = true;
+	hypi_heap_settle(heap);
 	hypi_remote_flush(heap);
 	hypi_heap_drain(heap);
 	for (unsigned c = 0; c < HYPI_CLASSES; c++)
@@ -295,6 +313,7 @@ void hypi_heap_look(hypi_heap *heap) {
 	heap->look_ms = now + decay / 4 + 1;
 	if (first) return;
 	heap->busy = true;
+	hypi_heap_settle(heap);
 	hypi_remote_flush(heap);
 	hypi_heap_drain(heap);
 	give_idle(heap);
@@ -320,6 +339,15 @@ static const char *check_list(const hypi_heap *heap, unsigned c) {
 }
 
 const char *hypi_heap_check(hypi_heap *heap) {
+	if (!hypi_heap_holds(heap, &heap->nothing)) {
+		const void *held = hypi_load_relaxed(&heap->held);
+		const hypi_span *span = hypi_span_at(held);
+		if (span == NULL || hypi_load_relaxed(&span->owner) != heap || !hypi_span_holds(span, held) ||
+		    !hypi_heap_holds_class(heap, span->class_index))
+			return "the block held back is not the heap's, or of another class";
+	} else if (hypi_load_relaxed(&heap->held_tag) != HYPI_TAG_NONE) {
+		return "no block is held back, but its class is known";
+	}
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		const char *wrong = check_list(heap, c);
 		if (wrong != NULL) return wrong;

@@ -19,6 +19,10 @@
  * next hypi_heap_event, and frees = due - left: one decrement is the counter, the bound on the list's length, and the
  * clock. The list has stock + frees - allocs blocks; `stock` changes with refills and returns.
  *
+ * The block freed last is held back: it goes on its list with the next free. So the address that a free stores to is
+ * known long before the next malloc loads from it; a store whose address comes late, from the block just freed through
+ * the page map, delays that load (a malloc + free pair took 1.6 times as long). A held block counts as freed.
+ *
  * Invariants (hypi_heap_check, when the heap stands still): a list's blocks belong to spans of the heap and the class,
  * are out of them, and are as many as the counters say; a span with a block in its own list is in its bin's, any other
  * in none; a bin's carving span is the only one of its class that is not carved whole.
@@ -49,7 +53,7 @@ typedef struct hypi_list {
 	_Atomic uint32_t left;
 } hypi_list;
 
-_Static_assert(sizeof(hypi_list) == 16, "a class's list is found at its size");
+_Static_assert(sizeof(hypi_list) == 16, "a class's list is found at its size, and at its tag");
 
 /* The rest of it. Owner only, but for the atomics, which it alone writes. */
 typedef struct hypi_bin {
@@ -74,9 +78,12 @@ struct hypi_slot;
 struct hypi_handle_chunk;
 
 typedef struct hypi_heap {
-	hypi_list lists[HYPI_CLASSES];
-	uintptr_t window; /* of the page map: the one that the heap's last new span lies in */
-	hypi_leaf *leaf;  /* that window's */
+	hypi_list lists[HYPI_CLASSES + 1]; /* the last is nobody's: `nothing` goes there */
+	uintptr_t window;                  /* of the page map: the one that the heap's last new span lies in */
+	hypi_leaf *leaf;                   /* that window's */
+	_Atomic(hypi_block *) held;        /* freed last, not on its list yet; none: `nothing` */
+	_Atomic size_t held_tag;           /* of its class */
+	hypi_block nothing;
 	struct hypi_engine *engine;
 	uint64_t look_ms; /* when the heap next looks after itself */
 	uint32_t ticks;   /* events since it last asked for the time */
@@ -139,9 +146,9 @@ typedef struct hypi_thread {
 	const char *reason;            /* why the last pool was refused; NULL: none was */
 } hypi_thread;
 
-extern HYP_TLS hypi_thread hypi_self;
-extern hypi_heap hypi_heap_none;
-extern hypi_engine hypi_default_engine;
+extern HYP_HIDDEN HYP_TLS hypi_thread hypi_self;
+extern HYP_HIDDEN hypi_heap hypi_heap_none;
+extern HYP_HIDDEN hypi_engine hypi_default_engine;
 extern hypi_lock hypi_engines_lock;
 extern hypi_engine *hypi_engines; /* all; under that lock */
 
@@ -220,6 +227,23 @@ HYP_INLINE uint32_t hypi_list_frees(const hypi_heap *heap, unsigned c) {
 HYP_INLINE uint32_t hypi_list_length(const hypi_heap *heap, unsigned c) {
 	return heap->bins[c].stock + hypi_list_frees(heap, c) - hypi_load_relaxed(&heap->lists[c].allocs);
 }
+
+#define HYPI_TAG_NONE ((size_t)HYPI_CLASSES * 16) /* of `nothing` */
+#define HYPI_TAG_HELD ((size_t)56 * 16)           /* blocks of classes below this are held back: up to 4 KiB */
+
+/* Any thread: whether the heap holds this block back; then it is free. */
+HYP_INLINE bool hypi_heap_holds(const hypi_heap *heap, const void *p) { return hypi_load_relaxed(&heap->held) == p; }
+
+/* Any thread: whether the heap holds back a block of class `c`. */
+HYP_INLINE bool hypi_heap_holds_class(const hypi_heap *heap, unsigned c) {
+	return hypi_load_relaxed(&heap->held_tag) == hypi_class_tag(c);
+}
+
+/* Nothing is held any more: what was is on its list (hypi_heap_settle), or never mattered. */
+void hypi_heap_hold_nothing(hypi_heap *heap);
+
+/* Owner: puts the held block on its list. */
+void hypi_heap_settle(hypi_heap *heap);
 
 /* Owner: sets when the next event of the class comes. */
 void hypi_list_arm(hypi_heap *heap, unsigned c);

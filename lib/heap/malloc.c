@@ -93,11 +93,16 @@ static void examine(const hypi_span *span, const void *p, const hypi_misuse *mis
 	if (hypi_block_is_free(p)) hypi_fatal(misuse->freed, p, span->block_bytes);
 }
 
+static bool is_held(const hypi_span *span, const void *p) {
+	return hypi_heap_holds(hypi_load_relaxed(&span->owner), p);
+}
+
 hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
 	hypi_span *span = hypi_span_at(p);
 	if (span == NULL) hypi_fatal(misuse->invalid, p, 0);
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
 		if (!hypi_span_lends(span, p)) examine(span, p, misuse);
+		if (HYP_CHECKS && is_held(span, p)) hypi_fatal(misuse->freed, p, span->block_bytes);
 	} else if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_CACHED) {
 		hypi_fatal(misuse->freed, p, span->block_bytes);
 	} else if ((uintptr_t)p != span->base) {
@@ -123,7 +128,8 @@ void hypi_free_checked(hypi_engine *engine, hypi_heap *heap, hypi_span *span, vo
 		return;
 	}
 	int saved = errno;
-	if (hypi_load_relaxed(&span->owner) == heap && heap != NULL) hypi_heap_put(heap, span, p);
+	if (hypi_load_relaxed(&span->owner) == heap && heap != NULL)
+		hypi_heap_put(heap, hypi_class_tag(span->class_index), p);
 	else if (hypi_load_relaxed(&span->owner) == hypi_load_relaxed(&engine->sampled)) hypi_sample_free_small(span, p);
 	else hypi_remote_free(heap, span, p);
 	errno = saved;

@@ -61,9 +61,8 @@ static double exponential(hypi_sampler *sampler) {
 }
 
 static uint32_t draw(hypi_sampler *sampler, unsigned c) {
-	uint64_t mean = hypi_sample_mean();
-	if (mean <= 1) return 1;
-	double count = exponential(sampler) * (double)mean / (double)hypi_class_bytes(c);
+	if (sampler->mean_bytes <= 1) return 1;
+	double count = exponential(sampler) * (double)sampler->mean_bytes / (double)hypi_class_bytes(c);
 	return count >= 1 << 30 ? UINT32_C(1) << 30 : 1 + (uint32_t)count;
 }
 
@@ -133,11 +132,19 @@ bool hypi_sample_rest(hypi_heap *heap, unsigned c) {
 
 /* ---- a heap finds out that sampling was switched ---- */
 
-static void begin(hypi_heap *heap) {
+/* What holds for the heap now. */
+static uint64_t mean_of(const hypi_heap *heap) {
+	const hypi_sample_hooks *hooks = hypi_load_acquire(&hypi_sample_hooks_on); /* pairs with hypi_sample_set */
+	uint64_t usual = hypi_sample_mean();
+	return hooks != NULL && hooks->mean_of != NULL ? hooks->mean_of(heap->engine, usual) : usual;
+}
+
+static void begin(hypi_heap *heap, uint64_t mean_bytes) {
 	hypi_sampler *sampler = hypi_meta_alloc(sizeof *sampler);
 	if (sampler == NULL) return;
 	sampler->random = hypi_os.random ^ hypi_mix64(hypi_os_now_ns()) ^ (uintptr_t)heap;
-	sampler->large_until = exponential(sampler) * (double)hypi_sample_mean();
+	sampler->mean_bytes = mean_bytes;
+	sampler->large_until = exponential(sampler) * (double)mean_bytes;
 	heap->sampler = sampler;
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		sampler->classes[c].until = draw(sampler, c);
@@ -167,22 +174,23 @@ static void notice(hypi_heap *heap) {
 	heap->busy = true;
 	heap->sample_generation = generation;
 	if (heap->sampler != NULL) end(heap);
-	if (hypi_sample_mean() != 0) begin(heap);
+	uint64_t mean_bytes = mean_of(heap);
+	if (mean_bytes != 0) begin(heap, mean_bytes);
 	heap->busy = was_busy;
 }
 
 void hypi_sample_event(hypi_heap *heap, unsigned c) {
-	/* Only the thread's own heap in the default engine takes part; not the one of picked blocks, nor pools'. */
-	if (heap->sample_generation != hypi_load_relaxed(&hypi_sample_generation) && heap == hypi_self.heap) notice(heap);
+	/* Only the thread's own heaps take part; not those of picked blocks. */
+	if (heap->sample_generation != hypi_load_relaxed(&hypi_sample_generation) && heap == hypi_heap_of(heap->engine))
+		notice(heap);
 	if (heap->sampler != NULL) hypi_sample_settle(heap, c);
 }
 
 /* ---- allocate and free ---- */
 
-static void tell_alloc(void *p, size_t asked, size_t usable) {
+static void tell_alloc(void *p, size_t asked, size_t usable, uint64_t mean) {
 	const hypi_sample_hooks *hooks = hypi_load_acquire(&hypi_sample_hooks_on); /* pairs with hypi_sample_set */
-	uint64_t mean = hypi_sample_mean();
-	if (hooks == NULL || mean == 0) return;
+	if (hooks == NULL) return;
 	int saved = errno;
 	hypi_self.hooked = true;
 	hooks->on_alloc(p, asked, usable, 1 / hypi_sample_probability(usable, mean));
@@ -227,7 +235,7 @@ void *hypi_sample_small(hypi_heap *heap, unsigned c, size_t asked, bool *ret_zer
 	heap->busy = was_busy;
 	if (!picked) return NULL;
 	void *p = take(heap->engine, c, ret_zeroed);
-	if (p != NULL) tell_alloc(p, asked, hypi_class_bytes(c));
+	if (p != NULL) tell_alloc(p, asked, hypi_class_bytes(c), heap->sampler->mean_bytes);
 	return p;
 }
 
@@ -236,16 +244,16 @@ void hypi_sample_large(hypi_heap *heap, hypi_span *span, size_t asked) {
 	if (heap->sampler == NULL || hypi_self.hooked) return;
 	heap->sampler->large_until -= (double)span->block_bytes;
 	if (heap->sampler->large_until > 0) return;
-	heap->sampler->large_until = exponential(heap->sampler) * (double)hypi_sample_mean();
+	heap->sampler->large_until = exponential(heap->sampler) * (double)heap->sampler->mean_bytes;
 	span->place = HYPI_PICKED;
-	tell_alloc((void *)span->base, asked, span->block_bytes);
+	tell_alloc((void *)span->base, asked, span->block_bytes, heap->sampler->mean_bytes);
 }
 
 void hypi_sample_free_small(hypi_span *span, void *p) {
 	/* First the hooks: once the block is back, another thread may get it and tell of it. */
 	tell_free(p, span->block_bytes);
 	hypi_lock_take(&sample_lock);
-	hypi_heap_put(hypi_load_relaxed(&span->owner), span, p);
+	hypi_heap_put(hypi_load_relaxed(&span->owner), hypi_class_tag(span->class_index), p);
 	hypi_unlock(&sample_lock);
 }
 

@@ -21,6 +21,7 @@ void hypi_engine_classes(hypi_engine *engine, hyp_class_stats *classes) {
 			const hypi_bin *bin = &heap->bins[c];
 			k->allocations += hypi_load_relaxed(&bin->past_allocs) + hypi_load_relaxed(&heap->lists[c].allocs);
 			k->frees += hypi_load_relaxed(&bin->past_frees) + hypi_list_frees(heap, c) + hypi_load_relaxed(&bin->sent);
+			k->frees += hypi_heap_holds_class(heap, c);
 			k->spans += hypi_load_relaxed(&bin->spans);
 		}
 		k->span_bytes = (k->spans * hypi_class_slices(c)) << HYPI_SLICE_LOG2;

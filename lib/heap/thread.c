@@ -76,6 +76,7 @@ hypi_heap *hypi_heap_create(hypi_engine *engine) {
 	if (heap == NULL) return NULL;
 	heap->window = UINTPTR_MAX;
 	heap->engine = engine;
+	hypi_heap_hold_nothing(heap);
 	hypi_lock_take(&engine->lock);
 	heap->next = engine->heaps;
 	engine->heaps = heap;
@@ -169,6 +170,7 @@ static void fork_child(void) {
 			bool lost = heap->busy || hypi_load_relaxed(&heap->state) == HYPI_HEAP_LOST;
 			hypi_store_relaxed(&heap->state, lost ? HYPI_HEAP_LOST : HYPI_HEAP_ORPHAN);
 			if (lost) continue;
+			hypi_heap_hold_nothing(heap); /* its two words may not belong together */
 			heap->next_orphan = e->orphans;
 			e->orphans = heap;
 		}

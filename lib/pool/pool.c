@@ -250,16 +250,9 @@ static HYP_NOINLINE void free_slow(hyp_pool *pool, void *p) {
 }
 
 void hyp_pool_free(hyp_pool *pool, void *p) {
-	hypi_heap *heap = hypi_self.pool_heap;
 	if (HYP_LIKELY(hypi_self.pool_serial == pool->engine.front_serial) &&
-	    HYP_LIKELY(hypi_window_of((uintptr_t)p) == heap->window)) {
-		hypi_span *span = hypi_leaf_at(heap->leaf, (uintptr_t)p);
-		if (HYP_LIKELY(span != NULL) && HYP_LIKELY(hypi_load_relaxed(&span->owner) == heap) &&
-		    HYP_LIKELY(hypi_span_lends(span, p))) {
-			hypi_heap_put(heap, span, p);
-			return;
-		}
-	}
+	    HYP_LIKELY(hypi_heap_free(hypi_self.pool_heap, p)))
+		return;
 	free_slow(pool, p);
 }
 

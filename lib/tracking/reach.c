@@ -169,8 +169,8 @@ static void list_larges(search *s) {
 	for (size_t w = 0; w < HYPI_ROOT_ENTRIES; w++) {
 		hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[w]);
 		if (leaf == NULL) continue;
-		for (size_t i = 0; i < HYP_ARRAY_LEN(leaf->span); i++) {
-			const hypi_span *span = hypi_load_relaxed(&leaf->span[i]);
+		for (size_t i = 0; i < HYP_ARRAY_LEN(leaf->entry); i++) {
+			const hypi_span *span = hypi_entry_span(hypi_load_relaxed(&leaf->entry[i]));
 			if (span == NULL) continue;
 			unsigned kind = hypi_load_relaxed(&span->kind);
 			if (kind != HYPI_SPAN_LARGE && kind != HYPI_SPAN_HUGE) continue;
@@ -188,6 +188,7 @@ READS_ANYTHING static bool block_around(const search *s, uintptr_t address, larg
 		if (!hypi_span_holds(span, (void *)address)) return false;
 		uintptr_t base = span->base + (address - span->base) / span->block_bytes * span->block_bytes;
 		if (!hypi_block_unlinked((void *)base) && hypi_link_fits((const hypi_block *)base)) return false;
+		if (hypi_heap_holds(hypi_load_relaxed(&span->owner), (void *)base)) return false;
 		*ret_block = (large_block){.base = base, .bytes = span->block_bytes, .span = span};
 		return true;
 	}

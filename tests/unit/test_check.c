@@ -55,7 +55,7 @@ START_TEST(slices) {
 	hypi_span *span = hypi_span_at(small);
 	hypi_page_map_set(span->base, span->slices, NULL);
 	planted("a list names what is no block");
-	hypi_page_map_set(span->base, span->slices, span);
+	hypi_page_map_set_tagged(span->base, span->slices, span, hypi_class_tag(span->class_index));
 	sound();
 	span = hypi_span_at(large);
 	hypi_page_map_set(span->base, 1, NULL);

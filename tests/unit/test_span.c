@@ -269,7 +269,9 @@ START_TEST(planted_faults) {
 	span->carved_bytes -= 1 << 20;
 	hypi_page_map_set(span->base, 1, NULL);
 	planted(span, "the page map does not know a span");
-	hypi_page_map_set(span->base, 1, span);
+	hypi_page_map_set_tagged(span->base, 1, span, 0);
+	planted(span, "the page map has another class for a span");
+	hypi_page_map_set_tagged(span->base, 1, span, hypi_class_tag(span->class_index));
 
 	hypi_link_set(b, c);
 	ck_assert(hypi_span_push_remote(span, b, b, 2)); /* a chain that is shorter than it says */
