@@ -14,15 +14,18 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/fatal.h"
 #include "os/fault.h"
 #include "os/os.h"
 
 #include <crt_externs.h>
 #include <errno.h>
+#include <limits.h>
 #include <mach/mach.h>
 #include <mach/mach_time.h>
 #include <pthread.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -220,28 +223,150 @@ void hypi_lock_wait(hypi_lock *lock) {
 
 void hypi_lock_wake(hypi_lock *lock) { __ulock_wake(UL_COMPARE_AND_WAIT | ULF_NO_ERRNO, &lock->word, 0); }
 
-static pthread_key_t exit_key;
-static bool exit_key_made;
+/*
+ * ---- what a thread owns: the trunk's thread-local variables ----
+ *
+ * macOS's own `__thread` allocates with malloc when a thread first touches a variable, which under interposition comes
+ * back to us for ever. So the trunk is compiled with -femulated-tls: each access becomes a call of
+ * __emutls_get_address (the interface of GCC's runtime), and this one, hidden in our library, allocates from mapped
+ * pages. A thread's record hangs on a pthread key, whose slots lie in the thread itself: none of these calls allocates.
+ *
+ * A record stays in its slot through the last round of destructors, since later ones may still allocate. It is used
+ * again by a thread whose pthread_t is the same address: the one that had it is certainly gone.
+ */
+enum { RECORD_BYTES = 256, RECORD_BUCKETS = 64, RECORDS_FIRST = 16, RECORDS_AT_ONCE = 256 };
+
+typedef struct record {
+	struct record *next; /* in its bucket, once its thread has ended; records_lock */
+	pthread_t thread;
+	unsigned rounds; /* of destructors that have run */
+	_Alignas(16) char variables[RECORD_BYTES - 32];
+} record;
+
+/* What the compiler makes of a variable. `offset` is 0 until the first touch by any thread. */
+typedef struct emulated {
+	size_t size_bytes, alignment;
+	_Atomic uintptr_t offset; /* in the record */
+	const void *image;        /* NULL: zeros */
+} emulated;
+
+void *__emutls_get_address(emulated *variable);
+
+static hypi_lock records_lock; /* last of all: nothing is called under it but mmap */
+static record *ended[RECORD_BUCKETS];
+static record first_records[RECORDS_FIRST];
+static record *fresh = first_records;
+static unsigned fresh_count = RECORDS_FIRST;
+static size_t variables_used;
+static pthread_key_t record_key;
+static _Atomic bool record_key_made;
 static hypi_os_exit_handler *exit_handler;
 
-static void run_exit_handler(void *value) {
-	(void)value;
-	exit_handler();
+_Static_assert(sizeof(record) == RECORD_BYTES, "records are carved from pages");
+
+static record **bucket_of(pthread_t thread) { return &ended[hypi_mix64((uintptr_t)thread) % RECORD_BUCKETS]; }
+
+/* The thread's exit handler runs in every round, whether the thread armed itself or not: so it counts them all. */
+static void on_thread_end(void *value) {
+	record *r = value;
+	pthread_setspecific(record_key, r);
+	if (exit_handler != NULL) exit_handler();
+	if (++r->rounds != PTHREAD_DESTRUCTOR_ITERATIONS) return;
+	hypi_lock_take(&records_lock);
+	record **bucket = bucket_of(r->thread);
+	r->next = *bucket;
+	*bucket = r;
+	hypi_unlock(&records_lock);
 }
 
-bool hypi_os_thread_exit_init(hypi_os_exit_handler *handler) {
-	if (exit_key_made) return true;
-	exit_handler = handler;
-	exit_key_made = pthread_key_create(&exit_key, run_exit_handler) == 0;
-	return exit_key_made;
+/* records_lock is held. */
+static record *take_record(pthread_t thread) {
+	for (record **at = bucket_of(thread); *at != NULL; at = &(*at)->next) {
+		record *r = *at;
+		if (r->thread != thread) continue;
+		*at = r->next;
+		memset(r, 0, sizeof *r);
+		return r;
+	}
+	if (fresh_count == 0) {
+		fresh = map((size_t)RECORDS_AT_ONCE * RECORD_BYTES, PROT_READ | PROT_WRITE);
+		if (fresh == NULL) hypi_fatal("no memory for the record of a thread", NULL, RECORD_BYTES);
+		fresh_count = RECORDS_AT_ONCE;
+	}
+	fresh_count--;
+	return fresh++;
 }
 
-void hypi_os_thread_arm(void) {
-	if (exit_key_made) pthread_setspecific(exit_key, (void *)1);
+HYP_COLD static void *first_touch(emulated *variable) {
+	int saved = errno;
+	hypi_lock_take(&records_lock);
+	if (!hypi_load_relaxed(&record_key_made)) {
+		if (pthread_key_create(&record_key, on_thread_end) != 0)
+			hypi_fatal("no key for the records of threads", NULL, 0);
+		hypi_store_release(&record_key_made, true); /* pairs with the acquire in __emutls_get_address */
+	}
+	uintptr_t offset = hypi_load_relaxed(&variable->offset);
+	if (offset == 0) {
+		size_t at = hypi_round_up(variables_used + 1, variable->alignment); /* one byte before it: "has its image" */
+		variables_used = at + variable->size_bytes;
+		if (variables_used > sizeof first_records->variables || variable->alignment > 16)
+			hypi_fatal("no room in the record of a thread", variable, variable->size_bytes);
+		offset = offsetof(record, variables) + at;
+		hypi_store_release(&variable->offset, offset); /* pairs with the acquire in __emutls_get_address */
+	}
+	record *r = pthread_getspecific(record_key);
+	if (r == NULL) {
+		pthread_t self = pthread_self();
+		r = take_record(self);
+		r->thread = self;
+		pthread_setspecific(record_key, r);
+	}
+	hypi_unlock(&records_lock);
+	char *p = (char *)r + offset;
+	if (p[-1] == 0) {
+		if (variable->image != NULL) memcpy(p, variable->image, variable->size_bytes);
+		p[-1] = 1;
+	}
+	errno = saved;
+	return p;
+}
+
+void *__emutls_get_address(emulated *variable) {
+	/* Both acquires pair with the releases in first_touch. */
+	if (HYP_LIKELY(hypi_load_acquire(&record_key_made))) {
+		uintptr_t offset = hypi_load_acquire(&variable->offset);
+		char *r = pthread_getspecific(record_key);
+		if (HYP_LIKELY(r != NULL && offset != 0 && r[offset - 1] != 0)) return r + offset;
+	}
+	return first_touch(variable);
+}
+
+/* ---- the end of a thread, forks ---- */
+
+/* Every thread that has a record meets the handler: nothing is left to do when it arms itself. */
+bool hypi_os_thread_exit_init(hypi_os_exit_handler *handler) { return exit_handler = handler, true; }
+void hypi_os_thread_arm(void) {}
+
+static void (*after_prepare)(void), (*after_parent)(void), (*after_child)(void);
+
+static void fork_prepare(void) {
+	after_prepare();
+	hypi_lock_take(&records_lock);
+}
+
+static void fork_parent(void) {
+	hypi_unlock(&records_lock);
+	after_parent();
+}
+
+static void fork_child(void) {
+	hypi_lock_reset(&records_lock);
+	after_child();
 }
 
 bool hypi_os_fork_init(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
-	return pthread_atfork(prepare, parent, child) == 0;
+	after_prepare = prepare, after_parent = parent, after_child = child;
+	return pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
 }
 
 #else
