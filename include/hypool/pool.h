@@ -39,21 +39,23 @@ typedef enum hyp_zero_policy {
 	HYP_ZERO_ON_FREE   /* every block is cleared when freed, so that what it held cannot be read later */
 } hyp_zero_policy;
 
-/* What is asked of tracking for this pool; read by the tracking layer. */
+/* What is asked of tracking for this pool (hypool/cleanup.h: hyp_pool_leaks_find, hyp_pool_pressure). */
 typedef struct hyp_pool_tracking {
 	hyp_tracking_level level;            /* STANDARD */
 	bool pressure_detection;             /* true */
 	bool leak_detection;                 /* true */
 	double pressure_threshold_ratio;     /* 0.8 of the limit; above 0, at most 1 */
-	uint64_t leak_detection_interval_ms; /* 60000; at least 1 */
+	uint64_t leak_detection_interval_ms; /* 60000; at least 1; looked at when the pool has automatic cleanup */
+	int report_fd;                       /* where what lives at the pool's end is reported: 2; negative: nowhere */
 } hyp_pool_tracking;
 
-/* What is asked of cleanup for this pool; read by the cleanup layer. */
+/* What is asked of automatic cleanup for this pool (hypool/cleanup.h). */
 typedef struct hyp_pool_cleanup {
-	uint64_t idle_interval_ms; /* 30000; at least 1 */
-	double pressure_threshold; /* 0.9; above 0, at most 1 */
+	uint64_t idle_interval_ms; /* 30000; at least 1; once nothing was allocated or freed for so long */
+	double pressure_threshold; /* 0.9; above 0, at most 1; of a limit of the pool, looked at every second */
 	bool compaction;           /* true */
-	uint64_t max_cleanup_ms;   /* 100; at least 1 */
+	uint64_t max_cleanup_ms;   /* 100; at least 1; of moving blocks at a time */
+	uint64_t period_ms;        /* 0: never; that often, whatever happens */
 } hyp_pool_cleanup;
 
 /* Asked when a request cannot be met even after the pool gave back what it could. Outside every lock; may allocate and

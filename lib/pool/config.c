@@ -22,7 +22,8 @@ void hyp_pool_config_init(hyp_pool_config *ret_config) {
 	                 .pressure_detection = true,
 	                 .leak_detection = true,
 	                 .pressure_threshold_ratio = 0.8,
-	                 .leak_detection_interval_ms = 60000},
+	                 .leak_detection_interval_ms = 60000,
+	                 .report_fd = 2},
 		.cleanup = {.idle_interval_ms = 30000, .pressure_threshold = 0.9, .compaction = true, .max_cleanup_ms = 100},
 	};
 }

@@ -450,6 +450,29 @@ static hyp_status move_to_size(hyp_pool *pool, hypi_slot *slot, hyp_handle handl
 	return status;
 }
 
+hyp_status hypi_handle_put_in(hyp_pool *pool, hyp_handle handle, size_t bytes, hypi_device_block *block,
+                              uint64_t *ret_ns) {
+	hypi_handle_chunk *chunk;
+	hypi_slot *slot;
+	hyp_status status = look_up(pool, handle, &chunk, &slot);
+	if (status != HYP_OK) return status;
+	uint64_t from_ns = hypi_os_now_ns();
+	status = hold(slot, handle, hypi_heap_of(&pool->engine));
+	if (status != HYP_OK) return status;
+	if (hypi_load_relaxed(&slot->bytes) == bytes) {
+		hypi_device_block old = block_of(slot);
+		memcpy((void *)block->address, (void *)old.address, bytes);
+		set_block(slot, block);
+		*block = old;
+	} else {
+		status = HYP_ERR_BUSY;
+	}
+	let_go(slot);
+	*ret_ns = hypi_os_now_ns() - from_ns;
+	if (status == HYP_OK) hypi_add_relaxed(&hypi_pool_state_of(pool)->moves, 1);
+	return status;
+}
+
 hyp_status hypi_handle_move(hyp_pool *pool, hyp_handle handle) {
 	hypi_handle_chunk *chunk;
 	hypi_slot *slot;

@@ -61,6 +61,12 @@ typedef struct hypi_handle_chunk {
  * hyp_handle_realloc. For compaction, and for tests that move blocks while threads work. */
 HYP_MUST_USE hyp_status hypi_handle_move(hyp_pool *pool, hyp_handle handle);
 
+/* Puts the contents of a block that nobody has locked into *block, a fresh block of the pool for `bytes` and the same
+ * alignment, and makes it the handle's: *block is the old one then, and the caller's to free. HYP_ERR_BUSY: it is
+ * locked, or its size is another by now. Anything but HYP_OK: nothing changed. *ret_ns: how long it was held. Host pools. */
+HYP_MUST_USE hyp_status hypi_handle_put_in(hyp_pool *pool, hyp_handle handle, size_t bytes, hypi_device_block *block,
+                                           uint64_t *ret_ns);
+
 /* Calls `visit` for every live handle of the pool; handles that come or go meanwhile may be missed. */
 void hypi_handles_walk(hyp_pool *pool, void (*visit)(void *context, hyp_handle handle, const hypi_slot *slot),
                        void *context);

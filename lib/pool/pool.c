@@ -24,8 +24,6 @@
 
 enum { MOST_ATTEMPTS = 8, CACHE_SHARE = 32 };
 
-_Atomic(const hypi_pool_hooks *) hypi_pool_hooks_on;
-
 static hypi_pool_state default_state = {.name = "default"};
 
 hypi_pool_state *hypi_pool_state_of(hyp_pool *pool) {
@@ -143,9 +141,12 @@ hyp_status hyp_pool_create(const hyp_pool_config *config, hyp_pool **ret_pool) {
 	hyp_pool *pool = NULL;
 	hyp_status status = create(config, &pool);
 	if (status != HYP_OK) return status;
+	status = hypi_cleanup_hooks.created(pool, config);
+	if (status != HYP_OK) {
+		hyp_pool_destroy(pool);
+		return status;
+	}
 	hypi_self.reason = NULL;
-	const hypi_pool_hooks *hooks = hypi_load_acquire(&hypi_pool_hooks_on); /* pairs with its setter's release */
-	if (hooks != NULL && hooks->created != NULL) hooks->created(pool, config);
 	*ret_pool = pool;
 	return HYP_OK;
 }
@@ -160,9 +161,8 @@ static void empty(hyp_pool *pool, bool keep_arenas) {
 
 void hyp_pool_destroy(hyp_pool *pool) {
 	if (pool == NULL || pool == hyp_pool_default()) return;
-	const hypi_pool_hooks *hooks = hypi_load_acquire(&hypi_pool_hooks_on); /* pairs with its setter's release */
-	if (hooks != NULL && hooks->destroyed != NULL) hooks->destroyed(pool);
 	int saved = errno;
+	hypi_cleanup_hooks.destroyed(pool);
 	hypi_pool_state *state = pool->engine.pool;
 	empty(pool, false);
 	hypi_engine_unregister(&pool->engine);
@@ -174,7 +174,9 @@ void hyp_pool_destroy(hyp_pool *pool) {
 
 hyp_status hyp_pool_reset(hyp_pool *pool) {
 	if (pool == NULL || pool == hyp_pool_default()) return HYP_ERR_INVALID;
+	hypi_cleanup_hooks.enter(pool);
 	empty(pool, true);
+	hypi_cleanup_hooks.leave(pool);
 	return HYP_OK;
 }
 

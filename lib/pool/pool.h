@@ -28,7 +28,8 @@ typedef struct hypi_pool_state {
 	/* Slabs of pools whose memory the processor cannot reach, by class (pool/slab.c); engine lock. */
 	struct hypi_slab *slabs[HYPI_CLASSES];
 	struct hypi_slab *full_slabs;
-	_Atomic uint64_t moves; /* blocks moved behind their handles */
+	_Atomic uint64_t moves;  /* blocks moved behind their handles */
+	_Atomic(void *) cleanup; /* the cleanup layer's record; its own */
 } hypi_pool_state;
 
 hypi_pool_state *hypi_pool_state_of(hyp_pool *pool);
@@ -53,12 +54,16 @@ void *hypi_pool_alloc(hyp_pool *pool, size_t bytes, size_t alignment, bool zero)
  * callback, `attempt` from 1. False: nothing more can be done. */
 bool hypi_pool_make_room(hyp_pool *pool, size_t bytes, unsigned *stage);
 
-/* Told of every pool that is made and that goes (tracking, cleanup); NULL: nobody listens. Set before threads start. */
+/* What the layers above are told of pools. Defined by lib/cleanup, so that a program that links the archive gets what its
+ * pools' configurations ask for. `created` may refuse (the reason goes to hypi_self.reason), and the pool is not made;
+ * between `enter` and `leave` (a reset) and after `destroyed` nobody above is inside the pool. */
 typedef struct hypi_pool_hooks {
-	void (*created)(hyp_pool *pool, const hyp_pool_config *config);
+	hyp_status (*created)(hyp_pool *pool, const hyp_pool_config *config);
+	void (*enter)(hyp_pool *pool);
+	void (*leave)(hyp_pool *pool);
 	void (*destroyed)(hyp_pool *pool);
 } hypi_pool_hooks;
-extern _Atomic(const hypi_pool_hooks *) hypi_pool_hooks_on;
+extern const hypi_pool_hooks hypi_cleanup_hooks;
 
 /* ---- slab.c ---- */
 

@@ -1,0 +1,124 @@
+/*
+ * cleanup/cleanup.h: what this layer keeps beside each pool, and its parts.
+ *
+ * A pool has a record from its first cleanup, or from its making when its configuration asks for anything here. The
+ * record hangs at the pool's state (pool/pool.h) and goes with the pool.
+ *
+ * Locks, outermost first. The start lock (cleanup/thread.c): the background thread begins or ends. A record's run lock: one
+ * cleanup of a pool at a time. The table lock: the list of records, their settings and
+ * figures, the history and the reclaimers; nothing is called under it but the C library's condition variable. A record's
+ * move lock: one block at a time. None of them is held while a callback of the program runs.
+ */
+#ifndef HYPI_CLEANUP_CLEANUP_H
+#define HYPI_CLEANUP_CLEANUP_H
+
+#include "pool/handle.h"
+
+#include <hypool/cleanup.h>
+
+#include <pthread.h>
+
+/* A span or an arena that blocks can be moved out of. Weights are blocks in a span, slices in an arena. */
+typedef struct hypi_vessel {
+	const void *key;       /* hypi_span or hypi_arena; NULL: a free entry */
+	size_t bytes;          /* of it */
+	uint32_t capacity;     /* weight that it can hold */
+	uint32_t movable;      /* weight by handle that may move */
+	uint32_t fixed;        /* and that may not: locked, or left alone by the request */
+	uint32_t live;         /* all weight, as far as it is known */
+	uint32_t first, moves; /* of its moves in the plan's order */
+	uint16_t class_index;  /* HYPI_CLASSES: an arena */
+	bool mine;             /* a span of the calling thread's heap: `live` is exact */
+	bool emptied;          /* the plan empties it */
+} hypi_vessel;
+
+typedef struct hypi_move {
+	hyp_handle handle;
+	size_t bytes;
+	uint32_t vessel; /* index */
+	uint8_t align_log2;
+} hypi_move;
+
+/* A plan is an order of moves, vessel by vessel, sparsest first. It is kept while `next` < `move_count`: so a cleanup
+ * whose budget ended goes on without planning again. */
+typedef struct hypi_plan {
+	hyp_cleanup_request request; /* that it was made for */
+	hypi_vessel *vessels;        /* open addressing by key; in one mapping with the moves */
+	size_t vessel_capacity;
+	hypi_move *moves;
+	size_t move_count, next;
+	size_t mapped_bytes;
+	uint32_t arenas_made; /* by the pool when the plan was: an arena with a higher number is new */
+	uint64_t planned_bytes, planned_freed_bytes, planned_arenas, locked;
+} hypi_plan;
+
+typedef struct hypi_cleanup {
+	struct hypi_cleanup *next; /* table lock */
+	hyp_pool *pool;
+	hypi_lock run_lock;
+	hypi_lock move_lock; /* held while a block is held: a fork waits for it */
+	hypi_plan plan;      /* run lock */
+	/* Table lock, all that follows. */
+	bool automatic;
+	uint32_t inside; /* callers of this layer that are in the pool without the program's knowing */
+	uint32_t barred; /* not 0: they must stay out */
+	hyp_pool_cleanup settings;
+	hyp_pool_tracking tracking;
+	bool tracks;
+	hyp_cleanup_stats stats;
+	uint64_t seen_activity, changed_ms, period_due_ms, leaks_due_ms, pressure_due_ms;
+	bool idle_done;
+	uint64_t leak_blocks, leak_rising;
+} hypi_cleanup;
+
+/* The record of a pool; `make`: made when there is none. NULL: none, or no memory. */
+hypi_cleanup *hypi_cleanup_of(hyp_pool *pool, bool make);
+
+extern pthread_mutex_t hypi_cleanup_table;
+extern hypi_cleanup *hypi_cleanup_all; /* table lock */
+
+/* Keeps everybody of this layer out of a pool, waiting until they are; and lets them in again. */
+void hypi_cleanup_bar(hypi_cleanup *record);
+void hypi_cleanup_unbar(hypi_cleanup *record);
+
+/* Calls `visit` for each pool that has a record and is not going; it stays while it is visited. No lock is held. */
+void hypi_cleanup_each(void (*visit)(void *context, hypi_cleanup *record), void *context);
+
+/* ---- plan.c ---- */
+
+/* Plans what to move; the caller has the pool's run lock, and returned what its own heap keeps. False: no memory. */
+bool hypi_plan_make(hypi_plan *plan, hyp_pool *pool, hypi_heap *mine, const hyp_cleanup_request *request);
+void hypi_plan_fini(hypi_plan *plan);
+/* The vessel of an address, when the plan knows it. */
+const hypi_vessel *hypi_plan_vessel(const hypi_plan *plan, hyp_pool *pool, uintptr_t address);
+
+/* ---- run.c ---- */
+
+/* One cleanup, counted and kept in the history. */
+hyp_status hypi_cleanup_do(hyp_pool *pool, const hyp_cleanup_request *request, hyp_cleanup_cause cause,
+                           hyp_cleanup_result *ret_result);
+
+/* ---- relieve.c ---- */
+
+/* All stages, or as many as it takes. */
+void hypi_cleanup_relieve(uint64_t wanted_bytes, hyp_cleanup_cause cause, hyp_relief *ret_relief);
+
+/* ---- thread.c ---- */
+
+/* Starts the thread when an automatic pool wants it and there is none (a fork may have lost it). False: refused. */
+bool hypi_cleanup_thread_wake(void);
+/* Ends it when no pool wants it any more. */
+void hypi_cleanup_thread_rest(void);
+void hypi_cleanup_thread_fork_prepare(void);
+void hypi_cleanup_thread_fork_parent(void);
+void hypi_cleanup_thread_fork_child(void);
+
+/* ---- track.c: the tracking section of the configuration ---- */
+
+hyp_status hypi_cleanup_track(hypi_cleanup *record, const hyp_pool_tracking *tracking);
+/* The pool goes or is reset: its sampled blocks are no more. `report`: of what lives, when it was asked for. */
+void hypi_cleanup_forget(hypi_cleanup *record, bool report, bool last);
+/* The thread: counts what lives when it is time. */
+void hypi_cleanup_look_at_leaks(hypi_cleanup *record, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,278 @@
+/*
+ * cleanup/run.c: one cleanup of a pool: moving by plan, purging, and what is kept of it.
+ *
+ * A move: a fresh block is made first, since making it may take the pool's locks; then the handle is held, the contents
+ * copied and the handle let go (pool/handle.c). A fresh block that lies in a vessel which the plan empties is put aside and another
+ * one asked for: so the allocator needs not to know of plans. Those, and the blocks moved out of, are freed only at the end,
+ * since a freed block would be the next to be handed out. They are linked through their own first words.
+ *
+ * Everything runs on the calling thread. Its own figures are measured: purged bytes are what the system took back, freed
+ * ones the fall of the slices in use.
+ */
+#include "base/bits.h"
+#include "cleanup/cleanup.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { HISTORY = 64 };
+
+static hyp_cleanup_result history[HISTORY]; /* table lock */
+static uint64_t history_count;
+
+void hyp_cleanup_request_init(hyp_cleanup_request *ret_request) {
+	*ret_request = (hyp_cleanup_request){
+		.struct_bytes = sizeof *ret_request, .compact = true, .purge = true, .device = -1, .budget_ms = 100};
+}
+
+/* ---- moving ---- */
+
+typedef struct mover {
+	hyp_pool *pool;
+	hypi_heap *heap;
+	hypi_lock *move_lock;
+	hypi_plan *plan;
+	const hyp_cleanup_request *request;
+	hyp_cleanup_result *result;
+	uint64_t start_ns;
+	void *aside;   /* to be freed at the end, linked by their first words */
+	bool no_arena; /* there is no room for large blocks but in an arena of its own */
+} mover;
+
+static void put_aside(mover *m, void *p) {
+	*(void **)p = m->aside;
+	m->aside = p;
+}
+
+static void free_aside(mover *m) {
+	for (void *p = m->aside, *next; p != NULL; p = next) {
+		next = *(void **)p;
+		*(void **)p = NULL;
+		hyp_pool_free(m->pool, p);
+	}
+	m->aside = NULL;
+}
+
+/* A block for a move, outside every vessel that is emptied. NULL: none to be had. */
+static void *fresh_block(mover *m, const hypi_move *move, bool large) {
+	hypi_engine *engine = &m->pool->engine;
+	size_t alignment = (size_t)1 << move->align_log2;
+	for (;;) {
+		void *p = hypi_engine_alloc(engine, m->heap, move->bytes, alignment <= 16 ? 1 : alignment, false);
+		if (p == NULL) {
+			hypi_sub_relaxed(&engine->failures, 1); /* nobody asked for it */
+			return NULL;
+		}
+		const hypi_span *span = hypi_span_at(p);
+		const hypi_vessel *v = hypi_plan_vessel(m->plan, m->pool, (uintptr_t)p);
+		if (large && (span->arena == NULL || span->arena->id >= m->plan->arenas_made)) {
+			m->no_arena = true;
+			put_aside(m, p);
+			return NULL;
+		}
+		if (v == NULL || !v->emptied) {
+			if (engine->zero_on_alloc) memset((char *)p + move->bytes, 0, span->block_bytes - move->bytes);
+			return p;
+		}
+		put_aside(m, p);
+	}
+}
+
+/* False: no block to move to. */
+static bool move_one(mover *m, const hypi_move *move) {
+	const hypi_vessel *from = &m->plan->vessels[move->vessel];
+	bool large = from->class_index == HYPI_CLASSES;
+	uintptr_t address = hypi_load_relaxed(&hypi_slot_of(move->handle)->address);
+	if ((large && m->no_arena) || hypi_plan_vessel(m->plan, m->pool, address) != from)
+		return true; /* it is elsewhere by now */
+	hypi_device_block block = {.small = !large};
+	void *p = fresh_block(m, move, large);
+	if (p == NULL) return large;
+	block.address = (uintptr_t)p;
+	uint64_t held_ns = 0;
+	hypi_lock_take(m->move_lock);
+	hyp_status status = hypi_handle_put_in(m->pool, move->handle, move->bytes, &block, &held_ns);
+	hypi_unlock(m->move_lock);
+	if (status == HYP_OK) {
+		m->result->moved_blocks++;
+		m->result->moved_bytes += move->bytes;
+		if (held_ns > m->result->longest_ns) m->result->longest_ns = held_ns;
+		put_aside(m, (void *)block.address);
+	} else {
+		if (status == HYP_ERR_BUSY) m->result->locked_blocks++;
+		hyp_pool_free(m->pool, p);
+	}
+	return true;
+}
+
+static void move_all(mover *m) {
+	hypi_plan *plan = m->plan;
+	uint64_t budget_ns = m->request->budget_ms * 1000000;
+	for (; plan->next < plan->move_count; plan->next++) {
+		const hypi_move *move = &plan->moves[plan->next];
+		size_t after = m->result->moved_bytes + move->bytes;
+		m->result->more = (budget_ns != 0 && hypi_os_now_ns() - m->start_ns >= budget_ns) ||
+		                  (m->request->budget_bytes != 0 && after > m->request->budget_bytes);
+		if (m->result->more) break;
+		if (!move_one(m, move)) {
+			plan->next = plan->move_count;
+			break;
+		}
+	}
+	free_aside(m);
+}
+
+/* Whether two requests choose the same blocks. */
+static bool is_same(const hyp_cleanup_request *a, const hyp_cleanup_request *b) {
+	return a->least_age_ms == b->least_age_ms && a->least_idle_ms == b->least_idle_ms &&
+	       a->least_bytes == b->least_bytes && a->most_bytes == b->most_bytes;
+}
+
+static hyp_status compact(hypi_cleanup *record, hypi_heap *heap, const hyp_cleanup_request *request,
+                          hyp_cleanup_result *result) {
+	hypi_plan *plan = &record->plan;
+	uint64_t start_ns = hypi_os_now_ns();
+	bool goes_on = plan->next < plan->move_count && is_same(&plan->request, request) && !request->dry_run;
+	if (!goes_on) {
+		if (!hypi_plan_make(plan, record->pool, heap, request)) return HYP_ERR_NO_MEMORY;
+		plan->request = *request;
+	}
+	result->planned_blocks = plan->move_count;
+	result->planned_bytes = plan->planned_bytes;
+	result->planned_freed_bytes = plan->planned_freed_bytes;
+	result->planned_arenas = plan->planned_arenas;
+	result->locked_blocks = goes_on ? 0 : plan->locked;
+	mover m = {.pool = record->pool,
+	           .heap = heap,
+	           .move_lock = &record->move_lock,
+	           .plan = plan,
+	           .request = request,
+	           .result = result,
+	           .start_ns = start_ns};
+	if (!request->dry_run) move_all(&m);
+	if (!result->more) hypi_plan_fini(plan);
+	result->moving_ns = hypi_os_now_ns() - start_ns;
+	return HYP_OK;
+}
+
+/* ---- one cleanup ---- */
+
+static void measure(hypi_large_pool *large, uint64_t *ret_used_bytes, uint64_t *ret_arenas) {
+	hypi_lock_take(&large->lock);
+	*ret_used_bytes = ((uint64_t)large->used_slices << HYPI_SLICE_LOG2) + large->huge_bytes;
+	*ret_arenas = large->arenas;
+	hypi_unlock(&large->lock);
+}
+
+static uint64_t fall(uint64_t before, uint64_t after) { return before > after ? before - after : 0; }
+
+static hyp_status clean(hypi_cleanup *record, const hyp_cleanup_request *request, hyp_cleanup_result *result) {
+	hyp_pool *pool = record->pool;
+	hypi_large_pool *large = &pool->engine.large;
+	uint64_t used, arenas, used_after, arenas_after, start_ns = hypi_os_now_ns();
+	hyp_status status = HYP_OK;
+	result->when_ms = start_ns / 1000000;
+	result->resident_before_bytes = hypi_os_resident_bytes();
+	measure(large, &used, &arenas);
+	hypi_heap *heap = hypi_pool_is_host(pool) ? hypi_heap_for(&pool->engine) : hypi_heap_of(&pool->engine);
+	if (heap != NULL) hypi_heap_trim(heap);
+	if (request->compact && hypi_pool_is_host(pool) && heap != NULL) {
+		status = compact(record, heap, request, result);
+		hypi_heap_trim(heap);
+	}
+	if (request->purge && !request->dry_run) result->purged_bytes = hypi_large_pool_purge(large);
+	measure(large, &used_after, &arenas_after);
+	result->freed_bytes = fall(used, used_after);
+	result->freed_arenas = fall(arenas, arenas_after);
+	result->resident_after_bytes = hypi_os_resident_bytes();
+	result->duration_ns = hypi_os_now_ns() - start_ns;
+	return status;
+}
+
+static void keep(hypi_cleanup *record, const hyp_cleanup_result *r) {
+	hyp_cleanup_stats *s = &record->stats;
+	pthread_mutex_lock(&hypi_cleanup_table);
+	s->runs++;
+	s->by_cause[r->cause]++;
+	s->moved_blocks += r->moved_blocks;
+	s->moved_bytes += r->moved_bytes;
+	s->locked_blocks += r->locked_blocks;
+	s->freed_bytes += r->freed_bytes;
+	s->purged_bytes += r->purged_bytes;
+	s->duration_ns += r->duration_ns;
+	if (r->longest_ns > s->longest_ns) s->longest_ns = r->longest_ns;
+	if (r->duration_ns > s->longest_run_ns) s->longest_run_ns = r->duration_ns;
+	history[history_count++ % HISTORY] = *r;
+	pthread_mutex_unlock(&hypi_cleanup_table);
+}
+
+static hyp_status check(hyp_pool *pool, const hyp_cleanup_request *request) {
+	if (pool == NULL || request->struct_bytes != sizeof *request) return HYP_ERR_INVALID;
+	if (request->most_bytes != 0 && request->most_bytes < request->least_bytes) return HYP_ERR_INVALID;
+	if (request->device != -1 && request->device != pool->engine.large.backing.device) return HYP_ERR_DEVICE;
+	return HYP_OK;
+}
+
+hyp_status hypi_cleanup_do(hyp_pool *pool, const hyp_cleanup_request *request, hyp_cleanup_cause cause,
+                           hyp_cleanup_result *ret_result) {
+	hyp_status status = check(pool, request);
+	if (status != HYP_OK) return status;
+	hypi_cleanup *record = hypi_cleanup_of(pool, true);
+	if (record == NULL) return HYP_ERR_NO_MEMORY;
+	if (!hypi_lock_try(&record->run_lock)) return HYP_ERR_BUSY;
+	int saved = errno;
+	bool hooked = hypi_self.hooked;
+	hypi_self.hooked = true; /* nothing of this is the program's: the sampler does not look */
+	hyp_cleanup_result result = {.struct_bytes = sizeof result, .cause = cause};
+	memcpy(result.pool, hyp_pool_name(pool), strlen(hyp_pool_name(pool)) + 1);
+	status = clean(record, request, &result);
+	hypi_self.hooked = hooked;
+	hypi_unlock(&record->run_lock);
+	if (!request->dry_run) keep(record, &result);
+	if (ret_result != NULL) {
+		size_t bytes = ret_result->struct_bytes < sizeof result ? ret_result->struct_bytes : sizeof result;
+		memcpy(ret_result, &result, bytes);
+		ret_result->struct_bytes = bytes;
+	}
+	errno = saved;
+	return status;
+}
+
+hyp_status hyp_cleanup_run(hyp_pool *pool, const hyp_cleanup_request *request, hyp_cleanup_result *ret_result) {
+	hyp_cleanup_request defaults;
+	if (ret_result != NULL && ret_result->struct_bytes < offsetof(hyp_cleanup_result, cause)) return HYP_ERR_INVALID;
+	hypi_process_init();
+	if (request == NULL) {
+		hyp_cleanup_request_init(&defaults);
+		request = &defaults;
+	}
+	return hypi_cleanup_do(pool, request, HYP_CLEANUP_MANUAL, ret_result);
+}
+
+/* ---- what is kept ---- */
+
+hyp_status hyp_cleanup_stats_get(hyp_pool *pool, hyp_cleanup_stats *ret_stats) {
+	if (pool == NULL || ret_stats == NULL || ret_stats->struct_bytes < sizeof(size_t) + sizeof(uint64_t))
+		return HYP_ERR_INVALID;
+	hyp_cleanup_stats stats = {0};
+	hypi_cleanup *record = hypi_cleanup_of(pool, false);
+	if (record != NULL) {
+		pthread_mutex_lock(&hypi_cleanup_table);
+		stats = record->stats;
+		stats.automatic = record->automatic;
+		pthread_mutex_unlock(&hypi_cleanup_table);
+	}
+	size_t bytes = ret_stats->struct_bytes < sizeof stats ? ret_stats->struct_bytes : sizeof stats;
+	stats.struct_bytes = bytes;
+	memcpy(ret_stats, &stats, bytes);
+	return HYP_OK;
+}
+
+size_t hyp_cleanup_history(hyp_cleanup_result *ret_results, size_t capacity) {
+	pthread_mutex_lock(&hypi_cleanup_table);
+	size_t have = history_count < HISTORY ? (size_t)history_count : HISTORY;
+	size_t count = have < capacity ? have : capacity;
+	for (size_t i = 0; i < count; i++) ret_results[i] = history[(history_count - 1 - i) % HISTORY];
+	pthread_mutex_unlock(&hypi_cleanup_table);
+	return have;
+}
