@@ -18,6 +18,9 @@
  * on anyone's hit path either: no free has to ask whether its block was picked. Picked large blocks are marked in
  * their record.
  *
+ * Pools take part with their heaps, each at a mean of its own when the hooks say so; picked blocks of a pool come from a
+ * heap of that pool.
+ *
  * Who may touch what: a sampler belongs to its heap's thread. Switching on or off changes one generation number, which
  * each heap reads in its slow path: a thread is sampled exactly from its next slow path on, at the latest after one
  * free list. Lock: sample lock, outermost beside limbo's; the hooks run outside it.
@@ -40,6 +43,7 @@ typedef struct hypi_sampler {
 	uint64_t random;
 	uintptr_t stack[2]; /* of the thread, for the hooks to keep: tracking/unwind.h */
 	double large_until; /* bytes of large blocks up to the next picked one */
+	uint64_t mean_bytes; /* of the heap's engine, when the heap last learned of a switch */
 	hypi_sampled_class classes[HYPI_CLASSES];
 } hypi_sampler;
 
@@ -49,9 +53,12 @@ typedef struct hypi_sample_hooks {
 	void (*on_alloc)(void *p, size_t asked, size_t usable, double scale);
 	void (*on_free)(void *p, size_t usable);
 	void (*on_look)(uint64_t now_ms); /* now and then, from a thread that looks after its heap */
+	/* What an engine's mean is when the process's is `usual`; 0: nothing of it is picked. NULL: `usual`, always. Asked
+	 * once a heap and switch; may not allocate. */
+	uint64_t (*mean_of)(const hypi_engine *engine, uint64_t usual);
 } hypi_sample_hooks;
 
-/* Starts (mean_bytes > 0), changes or stops (0) the picking. `hooks` stay for good: blocks that were picked before are
+/* Starts (mean_bytes > 0), changes or stops (0) the picking; heaps ask hooks->mean_of anew. `hooks` stay for good: blocks that were picked before are
  * still told when they are freed. mean_bytes 1: every allocation is picked. Any thread. */
 void hypi_sample_set(uint64_t mean_bytes, const hypi_sample_hooks *hooks);
 uint64_t hypi_sample_mean(void);
