@@ -1,0 +1,269 @@
+/* Automatic cleanup: the thread, its strategies, its end, fork; relief in stages (lib/cleanup/thread.c, record.c, relieve.c). */
+#include "pool/handle.h"
+
+#include "tests_cleanup.h"
+
+#include <hypool/hypool.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { BLOCKS = 20000, BYTES = 512, WAIT_MS = 10000 };
+
+static hyp_handle handles[BLOCKS];
+
+static hyp_pool *automatic_pool(uint64_t idle_ms, uint64_t period_ms, double threshold) {
+	hyp_pool_config config;
+	hyp_pool *pool = NULL;
+	hyp_pool_config_init(&config);
+	config.initial_small_bytes = config.initial_large_bytes = 0;
+	config.max_large_bytes = (size_t)64 << 20;
+	config.enable_cleanup = true;
+	config.cleanup.idle_interval_ms = idle_ms;
+	config.cleanup.period_ms = period_ms;
+	config.cleanup.pressure_threshold = threshold;
+	ck_assert_int_eq(hyp_pool_create(&config, &pool), HYP_OK);
+	return pool;
+}
+
+static hyp_cleanup_stats stats_of(hyp_pool *pool) {
+	hyp_cleanup_stats s = {.struct_bytes = sizeof s};
+	ck_assert_int_eq(hyp_cleanup_stats_get(pool, &s), HYP_OK);
+	return s;
+}
+
+static bool comes(hyp_pool *pool, hyp_cleanup_cause cause, uint64_t count) {
+	for (int waited = 0; waited < WAIT_MS; waited += 5, sleep_ms(5))
+		if (stats_of(pool).by_cause[cause] >= count) return true;
+	return false;
+}
+
+/* 40 MiB of large blocks, written, and freed: dirty pages that nobody gives back, since nobody calls. */
+static void make_dirty(hyp_pool *pool) {
+	void *blocks[20];
+	for (int i = 0; i < 20; i++) memset(blocks[i] = hyp_pool_malloc(pool, 2 << 20), 1, 2 << 20);
+	for (int i = 0; i < 20; i++) hyp_pool_free(pool, blocks[i]);
+	hyp_pool_free(pool, hyp_pool_malloc(pool, 10));
+}
+
+static void make_sparse(hyp_pool *pool) {
+	for (int i = 0; i < BLOCKS; i++) handles[i] = make_block(pool, BYTES, (uint32_t)i);
+	for (int i = 0; i < BLOCKS; i++)
+		if (i % 8 != 0) HOLDS(hyp_handle_free(pool, handles[i]) == HYP_OK);
+}
+
+static void check_sparse(hyp_pool *pool) {
+	for (int i = 0; i < BLOCKS; i += 8) check_block(pool, handles[i], BYTES, (uint32_t)i);
+	check_pool(pool);
+}
+
+START_TEST(one_thread) {
+	unsigned before = thread_count();
+	hyp_pool *plain = cleanup_pool(), *pools[20];
+	ck_assert_uint_eq(thread_count(), before); /* nobody asked */
+	for (int i = 0; i < 20; i++) pools[i] = automatic_pool(1000, 0, 0.9);
+	ck_assert_uint_eq(thread_count(), before + 1);
+	for (int i = 0; i < 19; i++) hyp_pool_destroy(pools[i]);
+	ck_assert_uint_eq(thread_count(), before + 1);
+	hyp_cleanup_manual(pools[19]);
+	ck_assert_uint_eq(thread_count(), before);
+	ck_assert(!stats_of(pools[19]).automatic);
+	ck_assert_int_eq(hyp_cleanup_automatic(plain, NULL), HYP_OK);
+	ck_assert(stats_of(plain).automatic);
+	ck_assert_uint_eq(thread_count(), before + 1);
+	ck_assert_int_eq(hyp_cleanup_automatic(hyp_pool_default(), NULL), HYP_OK);
+	hyp_pool_destroy(plain);
+	hyp_pool_destroy(pools[19]);
+	ck_assert_uint_eq(thread_count(), before + 1);
+	hyp_cleanup_manual(hyp_pool_default());
+	ck_assert_uint_eq(thread_count(), before);
+	hyp_pool_cleanup wrong = {0};
+	ck_assert_int_eq(hyp_cleanup_automatic(hyp_pool_default(), &wrong), HYP_ERR_INVALID);
+	ck_assert_int_eq(hyp_cleanup_automatic(NULL, NULL), HYP_ERR_INVALID);
+	hyp_cleanup_manual(NULL);
+}
+END_TEST
+
+START_TEST(idle) {
+	hyp_pool *pool = automatic_pool(300, 0, 1);
+	make_dirty(pool);
+	size_t before = resident();
+	ck_assert(comes(pool, HYP_CLEANUP_IDLE, 1));
+	hyp_cleanup_stats s = stats_of(pool);
+	/* Some may be in the thread's own cache of large blocks: half at least went back. */
+	ck_assert_uint_ge(s.purged_bytes, 20 << 20);
+	if (!HYP_HAVE_SANITIZER) ck_assert_uint_ge(before - resident(), 18 << 20);
+	sleep_ms(1000);
+	ck_assert_uint_eq(stats_of(pool).by_cause[HYP_CLEANUP_IDLE], 1); /* once, until it is used again */
+	hyp_pool_free(pool, hyp_pool_malloc(pool, 100));
+	ck_assert(comes(pool, HYP_CLEANUP_IDLE, 2));
+	hyp_pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(periodic_and_compacting) {
+	hyp_pool *pool = automatic_pool(3600000, 50, 1);
+	make_sparse(pool);
+	ck_assert(comes(pool, HYP_CLEANUP_PERIODIC, 3));
+	hyp_cleanup_stats s = stats_of(pool);
+	ck_assert_uint_gt(s.moved_blocks, 0);
+	ck_assert_uint_eq(s.by_cause[HYP_CLEANUP_IDLE] + s.by_cause[HYP_CLEANUP_MANUAL], 0);
+	check_sparse(pool);
+	hyp_cleanup_result history[80];
+	size_t count = hyp_cleanup_history(history, 80);
+	ck_assert(count >= 3 && count <= 64);
+	uint64_t moved = 0;
+	for (size_t i = 0; i < count; i++) {
+		ck_assert_int_eq(history[i].cause, HYP_CLEANUP_PERIODIC);
+		ck_assert_str_eq(history[i].pool, "pool");
+		if (i > 0) ck_assert_uint_le(history[i].when_ms, history[i - 1].when_ms);
+		moved += history[i].moved_blocks;
+	}
+	ck_assert_uint_gt(moved, 0);
+	hyp_pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(pressed_by_its_limit) {
+	hyp_pool *pool = automatic_pool(3600000, 0, 0.6);
+	double ratio;
+	ck_assert_int_eq(hyp_pool_pressure(pool, &ratio), HYP_PRESSURE_NONE);
+	void *p = hyp_pool_malloc(pool, (size_t)20 << 20);
+	sleep_ms(1500);
+	ck_assert_uint_eq(stats_of(pool).by_cause[HYP_CLEANUP_PRESSURE], 0);
+	void *q = hyp_pool_malloc(pool, (size_t)38 << 20);
+	hyp_pressure_level level = hyp_pool_pressure(pool, &ratio);
+	ck_assert(level == HYP_PRESSURE_HIGH && ratio > 0.89 && ratio < 0.92);
+	ck_assert(comes(pool, HYP_CLEANUP_PRESSURE, 1));
+	hyp_pool_free(pool, q);
+	hyp_pool_free(pool, p);
+	hyp_pool_destroy(pool);
+}
+END_TEST
+
+/* Pools come, go and are reset while the thread is busy in them. */
+typedef struct churn {
+	int rounds;
+	unsigned number;
+} churn;
+
+static void *churner(void *context) {
+	const churn *c = context;
+	for (int round = 0; round < c->rounds; round++) {
+		hyp_pool *pool = automatic_pool(5, 5, 1);
+		hyp_handle h[200];
+		for (unsigned i = 0; i < 200; i++) h[i] = make_block(pool, 300, i);
+		for (unsigned i = 0; i < 200; i++)
+			if (i % 4 != 0)
+				while (hyp_handle_free(pool, h[i]) == HYP_ERR_BUSY) continue;
+		if (round % 5 == 0) sleep_ms(12);
+		for (unsigned i = 0; i < 200; i += 4) check_block(pool, h[i], 300, i);
+		HOLDS(hyp_pool_reset(pool) == HYP_OK);
+		h[0] = make_block(pool, 300, c->number);
+		check_block(pool, h[0], 300, c->number);
+		hyp_pool_destroy(pool);
+	}
+	return NULL;
+}
+
+START_TEST(pools_come_and_go) {
+	pthread_t threads[3];
+	churn c[3] = {{60, 1}, {60, 2}, {60, 3}};
+	unsigned before = thread_count();
+	for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, churner, &c[i]);
+	for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+	ck_assert_uint_eq(thread_count(), before);
+}
+END_TEST
+
+START_TEST(forked) {
+	hyp_pool *pool = automatic_pool(10, 5, 1);
+	make_sparse(pool);
+	for (int round = 0; round < 60; round++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(30);
+			if (thread_count() != 1) _exit(2);
+			check_sparse(pool);
+			if (round % 3 == 0 && hyp_cleanup_automatic(pool, NULL) != HYP_OK) _exit(3);
+			if (round % 3 == 0 && thread_count() != 2) _exit(4);
+			for (unsigned i = 0; i < 500; i++)
+				if (hyp_handle_free(pool, make_block(pool, 100, i)) != HYP_OK) _exit(5);
+			if (round % 2 == 0) hyp_pool_destroy(pool);
+			_exit(0);
+		}
+		int status = 0;
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+		sleep_ms(round % 4);
+	}
+	check_sparse(pool);
+	hyp_pool_destroy(pool);
+}
+END_TEST
+
+/* ---- relief ---- */
+
+static int order[8], asked;
+
+static size_t reclaim(void *context, size_t wanted, hyp_cleanup_cause cause) {
+	(void)wanted;
+	HOLDS(cause == HYP_CLEANUP_EMERGENCY);
+	void **cache = context;
+	order[asked++] = cache[0] != NULL ? 1 : 2;
+	if (cache[0] == NULL) return 0;
+	hyp_free(cache[0]); /* it may free, and allocate */
+	cache[0] = NULL;
+	hyp_free(hyp_malloc(1000));
+	return 8 << 20;
+}
+
+static int own_id;
+static size_t reclaim_once(void *context, size_t wanted, hyp_cleanup_cause cause) {
+	(void)context, (void)wanted, (void)cause;
+	hyp_cleanup_remove(own_id);
+	order[asked++] = 3;
+	return 0;
+}
+
+START_TEST(relief) {
+	void *cache = hyp_malloc(8 << 20), *none = NULL;
+	memset(cache, 1, 8 << 20);
+	hyp_pool *pool = cleanup_pool();
+	make_dirty(pool);
+	make_sparse(pool);
+	int id, empty_id;
+	ck_assert_int_eq(hyp_cleanup_add(NULL, NULL, 0, &id), HYP_ERR_INVALID);
+	ck_assert_int_eq(hyp_cleanup_add(reclaim, &none, 1, &empty_id), HYP_OK);
+	ck_assert_int_eq(hyp_cleanup_add(reclaim, &cache, 5, &id), HYP_OK);
+	ck_assert_int_eq(hyp_cleanup_add(reclaim_once, NULL, -1, &own_id), HYP_OK);
+	size_t before = resident();
+	hyp_relief r = {.struct_bytes = sizeof r};
+	ck_assert_int_eq(hyp_cleanup_relieve(1, &r), HYP_OK); /* pages alone are enough for that */
+	ck_assert_uint_le(r.stages, 2);
+	ck_assert_int_eq(asked, 0);
+	ck_assert_int_eq(hyp_cleanup_relieve(UINT64_MAX, &r), HYP_OK);
+	ck_assert_uint_eq(r.stages, HYP_RELIEF_STAGES);
+	ck_assert(asked == 3 && order[0] == 1 && order[1] == 2 && order[2] == 3); /* by priority */
+	ck_assert_uint_eq(r.claimed_bytes, 8 << 20);
+	if (!HYP_HAVE_SANITIZER) {
+		ck_assert_uint_ge(r.resident_bytes[HYP_RELIEF_RECLAIMERS], 7 << 20);
+		ck_assert_uint_ge(r.resident_bytes[HYP_RELIEF_COMPACTION], 4 << 20);
+		ck_assert_uint_ge(before - resident(), 40 << 20);
+	}
+	check_sparse(pool);
+	asked = 0;
+	hyp_cleanup_remove(id);
+	hyp_cleanup_remove(empty_id);
+	ck_assert_int_eq(hyp_cleanup_relieve(UINT64_MAX, &r), HYP_OK);
+	ck_assert_int_eq(asked, 0);
+	hyp_pool_destroy(pool);
+	r.struct_bytes = 3;
+	ck_assert_int_eq(hyp_cleanup_relieve(1, &r), HYP_ERR_INVALID);
+}
+END_TEST
+
+UNIT_MAIN("automatic cleanup", one_thread, idle, periodic_and_compacting, pressed_by_its_limit, pools_come_and_go,
+          forked, relief)
