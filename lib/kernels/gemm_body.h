@@ -10,7 +10,7 @@
 /* One register tile: c[0..mr) x [0..columns) = alpha * sum + beta * c. A's element (i, k) is a[i * a_row + k * a_col].
  * mr, nv and a_col are constants wherever this is inlined. */
 HYP_INLINE void T(tile)(size_t mr, size_t nv, size_t k, const ELEMENT *a, size_t a_row, size_t a_col, const ELEMENT *b,
-                        ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) {
+                        size_t b_row, ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) {
 	VECTOR acc[TILE_MR][TILE_NV];
 	HYP_UNROLL
 	for (size_t i = 0; i < mr; i++) {
@@ -28,15 +28,31 @@ HYP_INLINE void T(tile)(size_t mr, size_t nv, size_t k, const ELEMENT *a, size_t
 			for (size_t v = 0; v < nv; v++) acc[i][v] = V(fma)(av, bv[v], acc[i][v]);
 		}
 		a += a_col;
-		b += TILE_NV * LANES;
+		b += b_row;
 	}
-	const VECTOR al = V(set1)(alpha), be = V(set1)(beta);
+	const VECTOR be = V(set1)(beta);
+	if (alpha != 1) {
+		const VECTOR al = V(set1)(alpha);
+		HYP_UNROLL
+		for (size_t i = 0; i < mr; i++) {
+			HYP_UNROLL
+			for (size_t v = 0; v < nv; v++) acc[i][v] = V(mul)(acc[i][v], al);
+		}
+	}
+	if (HYP_LIKELY(columns >= nv * LANES && beta == 0)) {
+		HYP_UNROLL
+		for (size_t i = 0; i < mr; i++) {
+			HYP_UNROLL
+			for (size_t v = 0; v < nv; v++) V(store)(c + i * ldc + v * LANES, acc[i][v]);
+		}
+		return;
+	}
 	HYP_UNROLL
 	for (size_t i = 0; i < mr; i++) {
 		HYP_UNROLL
 		for (size_t v = 0; v < nv; v++) {
 			ELEMENT *at = c + i * ldc + v * LANES;
-			VECTOR r = V(mul)(acc[i][v], al);
+			VECTOR r = acc[i][v];
 			if (HYP_LIKELY(columns >= (v + 1) * LANES)) {
 				if (beta != 0) r = V(fma)(V(load)(at), be, r);
 				V(store)(at, r);
@@ -49,28 +65,32 @@ HYP_INLINE void T(tile)(size_t mr, size_t nv, size_t k, const ELEMENT *a, size_t
 	}
 }
 
-typedef void T(tile_fn)(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, ELEMENT *c, size_t ldc,
-                        size_t columns, ELEMENT alpha, ELEMENT beta);
+typedef void T(tile_fn)(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, size_t b_row, ELEMENT *c,
+                        size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta);
 
 /* Four kernels a height: A as it lies or packed, one or two vectors wide. */
 #define DEFINE_TILES(mr) \
-	static void T(HYPI_CAT(tile_lying_1_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, ELEMENT *c, \
-	                                           size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) { \
-		T(tile)(mr, 1, k, a, a_row, 1, b, c, ldc, columns, alpha, beta); \
+	static void T(HYPI_CAT(tile_lying_1_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, \
+	                                           size_t b_row, ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, \
+	                                           ELEMENT beta) { \
+		T(tile)(mr, 1, k, a, a_row, 1, b, b_row, c, ldc, columns, alpha, beta); \
 	} \
-	static void T(HYPI_CAT(tile_lying_2_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, ELEMENT *c, \
-	                                           size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) { \
-		T(tile)(mr, 2, k, a, a_row, 1, b, c, ldc, columns, alpha, beta); \
+	static void T(HYPI_CAT(tile_lying_2_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, \
+	                                           size_t b_row, ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, \
+	                                           ELEMENT beta) { \
+		T(tile)(mr, 2, k, a, a_row, 1, b, b_row, c, ldc, columns, alpha, beta); \
 	} \
 	static void T(HYPI_CAT(tile_packed_1_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, \
-	                                            ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) { \
+	                                            size_t b_row, ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, \
+	                                            ELEMENT beta) { \
 		(void)a_row; \
-		T(tile)(mr, 1, k, a, 1, mr, b, c, ldc, columns, alpha, beta); \
+		T(tile)(mr, 1, k, a, 1, mr, b, b_row, c, ldc, columns, alpha, beta); \
 	} \
 	static void T(HYPI_CAT(tile_packed_2_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, \
-	                                            ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) { \
+	                                            size_t b_row, ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, \
+	                                            ELEMENT beta) { \
 		(void)a_row; \
-		T(tile)(mr, 2, k, a, 1, mr, b, c, ldc, columns, alpha, beta); \
+		T(tile)(mr, 2, k, a, 1, mr, b, b_row, c, ldc, columns, alpha, beta); \
 	}
 #if TILE_MR == 12
 #define HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
@@ -135,9 +155,30 @@ static void T(pack_b_columns)(ELEMENT *dst, const ELEMENT *b, size_t ldb, size_t
 	}
 }
 
+/* A vector holds LANES of a strip's rows: whole vectors are stored, the last rows first, so that what one writes behind
+ * its strip's rows is written again by the next. Behind the last, dst has room for a vector. */
 static void T(pack_a)(ELEMENT *dst, const ELEMENT *a, size_t lda, bool trans, size_t rows, size_t k) {
-	for (size_t p = 0; p < k; p++)
-		for (size_t i = 0; i < rows; i++) dst[p * rows + i] = trans ? a[p * lda + i] : a[i * lda + p];
+	const size_t last = (rows - 1) / LANES * LANES;
+	size_t p = 0;
+	if (trans) {
+		for (; p < k; p++)
+			for (size_t i = 0; i < rows; i += LANES) V(store)
+		(dst + p * rows + i, V(load_n)(a + p * lda + i, rows - i < LANES ? rows - i : LANES));
+		return;
+	}
+	for (; p + LANES <= k; p += LANES) {
+		for (size_t i = last;; i -= LANES) {
+			VECTOR r[LANES];
+			HYP_UNROLL
+			for (size_t j = 0; j < LANES; j++) r[j] = V(load)(a + (i + j < rows ? i + j : i) * lda + p);
+			V(transpose)(r);
+			HYP_UNROLL
+			for (size_t j = 0; j < LANES; j++) V(store)(dst + (p + j) * rows + i, r[j]);
+			if (i == 0) break;
+		}
+	}
+	for (; p < k; p++)
+		for (size_t i = 0; i < rows; i++) dst[p * rows + i] = a[i * lda + p];
 }
 
 /* ---- The blocked path -------------------------------------------------------------------------------------------------- */
@@ -147,9 +188,9 @@ static size_t T(strip_rows)(size_t rows_left) {
 	return (rows_left + strips - 1) / strips;
 }
 
-/* One block of rows against the packed block of B. */
+/* One block of rows against a block of B, packed or where it lies. */
 static void T(row_block)(const struct hypi_gemm_plan *p, size_t i0, size_t rows, size_t k0, size_t k, size_t j0,
-                         size_t columns, const ELEMENT *packed_b, ELEMENT *packed_a, ELEMENT beta) {
+                         size_t columns, const ELEMENT *b, ELEMENT *packed_a, ELEMENT beta) {
 	enum { NR = TILE_NV * LANES };
 	const ELEMENT *a = p->a;
 	ELEMENT *c = p->c;
@@ -162,9 +203,10 @@ static void T(row_block)(const struct hypi_gemm_plan *p, size_t i0, size_t rows,
 		}
 		for (size_t j = 0; j < columns; j += NR) {
 			size_t width = columns - j < NR ? columns - j : NR;
+			const ELEMENT *from = p->pack_b ? b + j * k : b + j;
 			T(tiles)
-			[height - 1][p->pack_a][width > LANES](k, strip, p->lda, packed_b + j * k, c + i * p->ldc + j0 + j, p->ldc,
-			                                       width, (ELEMENT)p->alpha, beta);
+			[height - 1][p->pack_a][width > LANES](k, strip, p->lda, from, p->pack_b ? NR : p->ldb,
+			                                       c + i * p->ldc + j0 + j, p->ldc, width, (ELEMENT)p->alpha, beta);
 		}
 		i += height;
 	}
@@ -173,18 +215,22 @@ static void T(row_block)(const struct hypi_gemm_plan *p, size_t i0, size_t rows,
 static void T(run_blocked)(const struct hypi_gemm_plan *p, size_t i0, size_t i1, size_t j0, size_t j1, void *scratch) {
 	const ELEMENT *b = p->b;
 	ELEMENT *packed_b = scratch;
-	size_t b_elements = (p->tile_n + TILE_NV * LANES - 1) / (TILE_NV * LANES) * (TILE_NV * LANES) * p->block_k;
+	size_t b_elements =
+		p->pack_b ? (p->tile_n + TILE_NV * LANES - 1) / (TILE_NV * LANES) * (TILE_NV * LANES) * p->block_k : 0;
 	ELEMENT *packed_a = packed_b + (b_elements * sizeof(ELEMENT) + 63) / 64 * 64 / sizeof(ELEMENT);
 	size_t k0 = 0;
 	do { /* once even if K is 0: beta is still to be applied */
 		size_t k = p->k - k0 < p->block_k ? p->k - k0 : p->block_k;
-		if (p->trans_b) {
+		const ELEMENT *block = packed_b;
+		if (!p->pack_b) {
+			block = b + k0 * p->ldb + j0;
+		} else if (p->trans_b) {
 			T(pack_b_columns)(packed_b, b + j0 * p->ldb + k0, p->ldb, k, j1 - j0);
 		} else {
 			T(pack_b_rows)(packed_b, b + k0 * p->ldb + j0, p->ldb, k, j1 - j0);
 		}
 		ELEMENT beta = k0 == 0 ? (ELEMENT)p->beta : 1;
-		T(row_block)(p, i0, i1 - i0, k0, k, j0, j1 - j0, packed_b, packed_a, beta);
+		T(row_block)(p, i0, i1 - i0, k0, k, j0, j1 - j0, block, packed_a, beta);
 		k0 += k;
 	} while (k0 < p->k);
 }

@@ -17,7 +17,8 @@
 #define NT_DIRECT_MAX_M 192
 #define NT_DIRECT_MIN_K 64
 #define NT_DIRECT_A_BYTES ((size_t)384 << 10) /* of A in use at once: stays in a second-level cache */
-#define BLOCK_K_BYTES 1536                    /* of one column in a block of K: 384 floats */
+#define BLOCK_K_BYTES 2048                    /* of one column in a block of K: 512 floats */
+#define B_LYING_BYTES ((size_t)256 << 10)     /* of B: below, a copy costs more than it saves */
 #define BLOCK_M 144
 #define TILE_N_MAX 1024
 #define TILE_WORK_MIN ((size_t)1 << 17) /* multiply-adds that are worth a tile of their own */
@@ -77,7 +78,10 @@ static void plan_blocked(struct hypi_gemm_plan *p, const struct hypi_gemm_impl *
 	/* Rows a multiple of 2 KiB apart fall into few sets of the first cache. */
 	bool rows_collide = p->lda * element_bytes % 2048 == 0 && p->k > 128;
 	p->pack_a = p->trans_a || (rows_collide && p->n >= 256);
+	/* B small and in whole vectors: a copy would cost more than it saves. */
+	p->pack_b = p->trans_b || p->n * p->k * element_bytes > B_LYING_BYTES || p->n % (impl->nr / 2) != 0;
 	size_t b_bytes = round_up(min_size(tile_n, round_up(p->n, impl->nr)), impl->nr) * p->block_k * element_bytes;
+	if (!p->pack_b) b_bytes = 0;
 	size_t a_bytes = p->pack_a ? p->block_m * p->block_k * element_bytes : 0;
 	p->scratch_bytes = round_up(b_bytes, 64) + round_up(a_bytes, 64);
 }
@@ -88,7 +92,7 @@ void hypi_gemm_plan_init(struct hypi_gemm_plan *p, const struct hypi_gemm *gemm,
 	p->path = HYPI_GEMM_NONE;
 	p->tile_m = p->tile_n = p->tiles_m = p->tiles_n = p->tiles = 0;
 	p->block_k = p->block_m = p->scratch_bytes = 0;
-	p->pack_a = false;
+	p->pack_a = p->pack_b = false;
 	if (p->m == 0 || p->n == 0) return;
 	if (workers == 0) workers = 1;
 	bool vector = p->m == 1 || p->n == 1;

@@ -166,7 +166,7 @@ struct hypi_gemm_plan {
 	size_t block_k, block_m; /* blocking inside a tile */
 	size_t tiles;            /* tiles_m * tiles_n: the range of work is [0, tiles) */
 	size_t scratch_bytes;    /* each worker's own, aligned to 64 */
-	bool pack_a;             /* A is copied to scratch panels first; else read where it lies */
+	bool pack_a, pack_b;     /* copied to scratch panels first; else read where it lies */
 };
 
 enum hypi_gemm_path { HYPI_GEMM_NONE, HYPI_GEMM_BLOCKED, HYPI_GEMM_NT_DIRECT, HYPI_GEMV_ROWS, HYPI_GEMV_COLS };

@@ -11,6 +11,7 @@ struct shape {
 	size_t m, n, k, workers;
 	bool trans_a, trans_b, f64;
 	double alpha, beta;
+	bool dense; /* rows follow each other without a gap: those of A fall into few sets of a cache */
 };
 
 static double at(const void *p, bool f64, size_t i) {
@@ -67,9 +68,10 @@ static void one(struct check_run *run, const struct shape *s) {
 	                           .f64 = s->f64,
 	                           .alpha = s->alpha,
 	                           .beta = s->beta};
-	p.lda = (s->trans_a ? s->m : s->k) + random_below(5);
-	p.ldb = (s->trans_b ? s->k : s->n) + random_below(5);
-	p.ldc = s->n + random_below(5);
+	size_t gap = s->dense ? 1 : 5;
+	p.lda = (s->trans_a ? s->m : s->k) + random_below(gap);
+	p.ldb = (s->trans_b ? s->k : s->n) + random_below(gap);
+	p.ldc = s->n + random_below(gap);
 	size_t a_n = extent(s->trans_a ? s->k : s->m, s->trans_a ? s->m : s->k, p.lda);
 	size_t b_n = extent(s->trans_b ? s->n : s->k, s->trans_b ? s->k : s->n, p.ldb), c_n = extent(s->m, s->n, p.ldc);
 	void *a = guarded_place(&ga, a_n * bytes, bytes, PLACE_END), *b = guarded_place(&gb, b_n * bytes, bytes, PLACE_END);
@@ -127,14 +129,16 @@ void check_gemm(struct check_run *run) {
 	}
 	/* Each path with its blocks crossed in every dimension. */
 	static const struct shape large[] = {
-		{200, 270, 800, 1, false, false, false, 1, 0}, {200, 270, 800, 2, true, false, false, 1, 1},
-		{150, 70, 1024, 1, false, false, false, 1, 0}, {150, 270, 512, 3, true, true, false, 1, 0},
-		{32, 333, 2100, 1, false, true, false, 1, 0},  {13, 333, 1100, 2, false, true, false, 2, 1},
-		{128, 520, 1030, 2, false, true, false, 1, 0}, {1, 1000, 300, 3, false, false, false, 1, 0},
-		{1, 1000, 300, 2, true, true, false, 1, 2},    {1000, 1, 300, 2, false, false, false, 1, 0},
-		{1000, 1, 300, 2, true, false, false, 1, 0},   {1000, 1, 300, 2, true, true, false, 2, 1},
-		{20, 1100, 100, 1, false, false, false, 1, 0}, {100, 270, 500, 2, false, true, true, 1, 1},
-		{40, 1100, 100, 2, true, false, true, 1, 0},   {1, 500, 700, 2, false, true, true, 1, 0},
+		{200, 270, 800, 1, false, false, false, 1, 0},       {200, 270, 800, 2, true, false, false, 1, 1},
+		{150, 70, 1024, 1, false, false, false, 1, 0},       {150, 270, 512, 3, true, true, false, 1, 0},
+		{32, 333, 2100, 1, false, true, false, 1, 0},        {13, 333, 1100, 2, false, true, false, 2, 1},
+		{128, 520, 1030, 2, false, true, false, 1, 0},       {1, 1000, 300, 3, false, false, false, 1, 0},
+		{1, 1000, 300, 2, true, true, false, 1, 2},          {1000, 1, 300, 2, false, false, false, 1, 0},
+		{1000, 1, 300, 2, true, false, false, 1, 0},         {1000, 1, 300, 2, true, true, false, 2, 1},
+		{20, 1100, 100, 1, false, false, false, 1, 0},       {100, 270, 500, 2, false, true, true, 1, 1},
+		{40, 1100, 100, 2, true, false, true, 1, 0},         {1, 500, 700, 2, false, true, true, 1, 0},
+		{37, 288, 1024, 1, false, false, false, 2, 1, true}, {47, 300, 512, 2, false, true, true, 1, 0, true},
+		{64, 64, 64, 1, false, false, false, 1, 0, true},    {50, 48, 1100, 1, false, false, true, -0.5, 1},
 	};
 	for (size_t i = 0; i < sizeof(large) / sizeof(large[0]); i++) one(run, &large[i]);
 	guarded_fini(&ga);
