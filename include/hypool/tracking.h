@@ -30,6 +30,13 @@ typedef enum hyp_tracking_level {
 HYP_API HYP_NODISCARD hyp_status hyp_tracking_set_level(hyp_tracking_level level);
 HYP_API hyp_tracking_level hyp_tracking_get_level(void);
 
+/* A pool's own level instead of the process's, until the pool is reset or destroyed: its blocks alone are sampled at the
+ * means above, or not at all. Of its pools the profile keeps call sites apart. HYP_ERR_INVALID, HYP_ERR_NO_MEMORY;
+ * HYP_ERR_UNSUPPORTED: a pool that the processor cannot reach has statistics alone. */
+struct hyp_pool;
+HYP_API HYP_NODISCARD hyp_status hyp_tracking_set_pool_level(struct hyp_pool *pool, hyp_tracking_level level);
+HYP_API hyp_tracking_level hyp_tracking_get_pool_level(struct hyp_pool *pool);
+
 /* ---- the profiler ---- */
 
 /* Samples each byte handed out with probability 1 / mean_bytes; 1: every allocation. What was counted before is kept. */
@@ -64,6 +71,10 @@ typedef struct hyp_leak_totals {
  * it has other threads), and writes a report by call site to `fd` (negative: none) when there are any. Only what was allocated while the
  * profiler ran is looked at. HYP_ERR_UNSUPPORTED: no copy could be made. */
 HYP_API HYP_NODISCARD hyp_status hyp_leaks_find(int fd, hyp_leak_totals *ret_totals);
+
+/* As hyp_leaks_find, but only blocks of this pool count and are reported. Pools are looked at while they exist: what a
+ * destroyed pool held is gone with it. Blocks behind live handles are reachable. */
+HYP_API HYP_NODISCARD hyp_status hyp_leaks_find_in(struct hyp_pool *pool, int fd, hyp_leak_totals *ret_totals);
 
 /* Adds a suppression, "leak:PATTERN" or a pattern alone: of a function or library; * stands for anything. */
 HYP_API HYP_NODISCARD hyp_status hyp_leaks_suppress(const char *pattern);

@@ -25,7 +25,8 @@ static const char style[] =
 	"span,.dim{color:var(--dim);font-size:.85rem}svg{width:100%;height:auto;display:block}"
 	".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem}td,th{text-align:left;padding:."
 	"3rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}"
-	"td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}.stack{color:var(--dim);font-size:"
+	"td.n,th.n{text-align:right;width:1%;white-space:nowrap;font-variant-numeric:tabular-nums}.stack{color:var(--dim);"
+    "font-size:"
 	".8rem;overflow-wrap:anywhere}"
 	".bar{height:.55rem;background:var(--a);border-radius:.2rem;min-width:1px}.bad{color:var(--bad)}ul{padding-left:1."
 	"2rem}"
@@ -35,6 +36,11 @@ static const char style[] =
 	"var(--bg);border-radius:3px;color:#222;cursor:pointer}"
 	".map{display:grid;grid-template-columns:repeat(64,1fr);gap:1px;margin-bottom:.4rem}.map "
 	"i{height:.5rem;background:var(--line)}"
+	".chart{position:relative;height:15rem;margin-bottom:1.2rem}.chart "
+	"svg{position:absolute;inset:0;height:100%}.chart span{position:absolute;left:.2rem;font-size:.75rem;color:var(--"
+	"dim);pointer-events:none}.chart span.r{left:auto;right:.2rem}details{font-size:.8rem;color:var(--dim)}"
+	"summary{cursor:pointer;overflow-wrap:anywhere}nav{display:flex;flex-wrap:wrap;gap:.2rem "
+	".9rem;margin:.8rem 0 0;font-size:.85rem}nav a{color:var(--a);text-decoration:none}"
 	".key i{display:inline-block;width:.8rem;height:.8rem;border-radius:.15rem;margin:0 .3rem 0 "
 	".8rem;vertical-align:-.1rem}";
 
@@ -67,34 +73,57 @@ static void curve(const model *m, FILE *to, const char *color, size_t offset, do
 	for (size_t i = 0; i < m->tick_count; i++) {
 		uint64_t value;
 		memcpy(&value, (const char *)&m->ticks[i] + offset, sizeof value);
-		fprintf(to, "%.1f,%.1f ", 1000 * (double)m->ticks[i].ms / width_ms, 220 - 200 * (double)value / top);
+		fprintf(to, "%.1f,%.1f ", 1000 * (double)m->ticks[i].ms / width_ms, 1000 - 1000 * (double)value / top);
 	}
 	fputs("'/>", to);
 }
 
+/* A power of two, so that four steps hold `most`. */
+static double step_of(double most) {
+	double step = 1024;
+	while (step * 4 < most) step *= 2;
+	return step;
+}
+
 static void timeline(const model *m, FILE *to) {
 	if (m->tick_count < 2) return;
-	double top = 1, width_ms = (double)m->ticks[m->tick_count - 1].ms;
+	double most = 1, width_ms = (double)m->ticks[m->tick_count - 1].ms;
 	if (width_ms < 1) width_ms = 1;
 	for (size_t i = 0; i < m->tick_count; i++) {
 		const model_tick *t = &m->ticks[i];
-		double most = (double)(t->resident > t->committed ? t->resident : t->committed);
+		if ((double)t->resident > most) most = (double)t->resident;
+		if ((double)t->committed > most) most = (double)t->committed;
 		if ((double)t->live > most) most = (double)t->live;
-		if (most > top) top = most;
 	}
 	char text[24];
-	fprintf(to, "<h2 id=timeline>Memory over time</h2><p class='dim key'><i style='background:var(--a)'></i>resident<i "
-	            "style='background:var(--b)'></i>heap in use<i style='background:var(--c)'></i>live, by samples</p>"
-	            "<svg viewBox='0 0 1000 245' role=img aria-label='memory over time'><g stroke='var(--line)'>");
-	for (int i = 0; i <= 4; i++) fprintf(to, "<line x1=0 x2=1000 y1=%d y2=%d />", 20 + 50 * i, 20 + 50 * i);
-	fputs("</g><g fill='var(--dim)' font-size=13>", to);
-	for (int i = 0; i <= 3; i++)
-		fprintf(to, "<text x=2 y=%d>%s</text>", 16 + 50 * i, hypi_cmd_bytes(top * (4 - i) / 4, text));
-	fprintf(to, "<text x=2 y=238>0 s</text><text x=998 y=238 text-anchor=end>%.2f s</text></g>", width_ms / 1000);
+	double step = step_of(most), top = most * 1.04;
+	fprintf(to,
+	        "<h2 id=timeline>Memory over time</h2><p class='dim key'><i style='background:var(--a)'></i>resident<i "
+	        "style='background:var(--b)'></i>heap in use<i style='background:var(--c)'></i>live, by samples</p>"
+	        "<div class=chart><svg viewBox='0 0 1000 1000' preserveAspectRatio=none role=img aria-label='memory over "
+	        "time'><g stroke='var(--line)' vector-effect=non-scaling-stroke>");
+	for (double y = 0; y < top; y += step)
+		fprintf(to, "<line x1=0 x2=1000 y1=%.1f y2=%.1f vector-effect=non-scaling-stroke />", 1000 - 1000 * y / top,
+		        1000 - 1000 * y / top);
+	double peak_ms = strtod(model_meta(m, "peak_ms"), NULL);
+	bool peak = model_sum(m, AT_PEAK_BYTES) != 0 && peak_ms <= width_ms;
+	if (peak)
+		fprintf(to,
+		        "<line x1=%.1f x2=%.1f y1=0 y2=1000 stroke='var(--c)' stroke-dasharray='4 4' "
+		        "vector-effect=non-scaling-stroke />",
+		        1000 * peak_ms / width_ms, 1000 * peak_ms / width_ms);
+	fputs("</g>", to);
 	curve(m, to, "var(--a)", offsetof(model_tick, resident), width_ms, top);
 	curve(m, to, "var(--b)", offsetof(model_tick, committed), width_ms, top);
 	curve(m, to, "var(--c)", offsetof(model_tick, live), width_ms, top);
 	fputs("</svg>", to);
+	for (double y = step; y < top; y += step)
+		fprintf(to, "<span style='bottom:%.1f%%'>%s</span>", 100 * y / top, hypi_cmd_bytes(y, text));
+	fputs("<span style='top:100%'>0 s</span>", to);
+	if (peak && peak_ms > width_ms / 8 && peak_ms < width_ms * 7 / 8)
+		fprintf(to, "<span style='top:100%%;left:%.1f%%;transform:translateX(-50%%)'>peak</span>",
+		        100 * peak_ms / width_ms);
+	fprintf(to, "<span class=r style='top:100%%'>%.2f s</span></div>", width_ms / 1000);
 }
 
 /* ---- flame graph: sites sorted by their stack from the outside in, and cut into equal prefixes ---- */
@@ -124,7 +153,7 @@ static void flames(const model *m, FILE *to, const model_site **sites, size_t co
 		for (; end < count && strcmp(m->frames[sites[end]->frames[sites[end]->depth - 1 - depth]].name, name) == 0;
 		     end++)
 			sum += (double)sites[end]->n[by];
-		if (sum < whole / 500 || depth > 60) continue;
+		if (sum < whole / 200 || depth > 60) continue;
 		unsigned hash = 0;
 		for (const char *at = name; *at != '\0'; at++) hash = hash * 31 + (unsigned char)*at;
 		char text[24];
@@ -158,28 +187,71 @@ static void flame_graph(const model *m, FILE *to, const char *id, const char *ti
 
 /* ---- tables ---- */
 
+static void stack(const model *m, FILE *to, const model_group *g) {
+	const model_site *site = g->largest;
+	const char *pool = model_pool_name(m, site);
+	if (pool != NULL) {
+		fputs(" <span class=dim>pool ", to);
+		hypi_cmd_html(to, pool);
+		fputs("</span>", to);
+	}
+	/* From the function that names the row on; below it are only allocators. */
+	uint32_t first = 0;
+	while (first + 1 < site->depth && strcmp(m->frames[site->frames[first]].name, g->place) != 0) first++;
+	fputs("<details><summary>", to);
+	for (uint32_t k = first + 1; k < site->depth && k < first + 4; k++) {
+		fputs(k == first + 1 ? "from " : " &larr; ", to);
+		hypi_cmd_html(to, m->frames[site->frames[k]].name);
+	}
+	if (first + 1 >= site->depth) fputs("no caller is known", to);
+	if (g->sites > 1) fprintf(to, " <b>and %zu more stacks</b>", g->sites - 1);
+	fputs("</summary><div class=stack>", to);
+	for (uint32_t k = 0; k < site->depth; k++) {
+		if (k != 0) fputs(" &larr; ", to);
+		hypi_cmd_html(to, m->frames[site->frames[k]].name);
+	}
+	fputs("</div></details>", to);
+}
+
 static void site_table(const model *m, FILE *to, const char *id, const char *title, model_number by,
                        model_number count) {
 	double whole = (double)model_sum(m, by);
 	if (whole <= 0) return;
-	fprintf(to, "<h2 id=%s>%s</h2><div class=scroll><table><tr><th class=n>bytes<th class=n>blocks<th>call site", id,
+	fprintf(to, "<h2 id=%s>%s</h2><div class=scroll><table><tr><th class=n>bytes<th class=n>blocks<th>function", id,
 	        title);
-	const model_site **sites = model_sorted(m, by);
-	for (size_t i = 0; i < m->site_count && i < 25 && sites[i]->n[by] != 0; i++) {
+	size_t groups;
+	model_group *all = model_grouped(m, by, count, &groups);
+	for (size_t i = 0; i < groups && i < 25; i++) {
 		char text[24];
 		fprintf(to, "<tr><td class=n>%s<div class=bar style='width:%.1f%%'></div><td class=n>%llu<td>",
-		        hypi_cmd_bytes((double)sites[i]->n[by], text), 100 * (double)sites[i]->n[by] / whole,
-		        (ull)sites[i]->n[count]);
-		hypi_cmd_html(to, model_place(m, sites[i]));
-		fputs("<div class=stack>", to);
-		for (uint32_t k = 0; k < sites[i]->depth && k < 12; k++) {
-			if (k != 0) fputs(" &larr; ", to);
-			hypi_cmd_html(to, m->frames[sites[i]->frames[k]].name);
-		}
-		fputs("</div>", to);
+		        hypi_cmd_bytes((double)all[i].bytes, text), 100 * (double)all[i].bytes / whole, (ull)all[i].count);
+		hypi_cmd_html(to, all[i].place);
+		stack(m, to, &all[i]);
 	}
 	fputs("</table></div>", to);
-	free(sites);
+	if (groups > 25) fprintf(to, "<p class=dim>and %zu more functions</p>", groups - 25);
+	free(all);
+}
+
+static void pool_table(const model *m, FILE *to) {
+	if (m->pool_count == 0) return;
+	fputs("<h2 id=pools>Pools</h2><div class=scroll><table><tr><th>pool<th class=n>live<th class=n>blocks<th "
+	      "class=n>held<th class=n>limit<th class=n>allocations<th class=n>failed",
+	      to);
+	for (size_t i = 0; i < m->pool_count; i++) {
+		const model_pool *p = &m->pools[i];
+		char a[24], b[24], c[24];
+		fputs("<tr><td>", to);
+		hypi_cmd_html(to, p->name);
+		if (p->gone) fputs("<td class='n dim'>destroyed<td><td><td><td><td>", to);
+		else
+			fprintf(to, "<td class=n>%s<td class=n>%llu<td class=n>%s<td class=n>%s<td class=n>%llu<td class=n>%llu",
+			        hypi_cmd_bytes((double)p->live_bytes, a), (ull)p->live_count,
+			        hypi_cmd_bytes((double)p->committed, b),
+			        p->limit != 0 ? hypi_cmd_bytes((double)p->limit, c) : "none", (ull)p->allocations,
+			        (ull)p->failures);
+	}
+	fputs("</table></div>", to);
 }
 
 static void class_table(const model *m, FILE *to) {
@@ -225,6 +297,17 @@ static void fragmentation(const model *m, FILE *to) {
 	}
 }
 
+static void contents(const model *m, FILE *to) {
+	fputs("<nav>", to);
+	if (m->advice_count != 0) fputs("<a href='#advice'>advice</a>", to);
+	if (m->tick_count >= 2) fputs("<a href='#timeline'>over time</a>", to);
+	if (model_sum(m, LOST_BYTES) != 0) fputs("<a href='#leaks'>lost</a>", to);
+	if (model_sum(m, AT_PEAK_BYTES) != 0) fputs("<a href='#flame-peak'>at the peak</a>", to);
+	if (model_sum(m, LIVE_BYTES) != 0) fputs("<a href='#flame-live'>at the end</a>", to);
+	if (model_sum(m, BYTES) != 0) fputs("<a href='#flame-all'>in all</a>", to);
+	fputs("<a href='#pools'>pools</a><a href='#classes'>size classes</a><a href='#fragmentation'>arenas</a></nav>", to);
+}
+
 void model_print_html(const model *m, FILE *to) {
 	fprintf(to, "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport "
 	            "content='width=device-width,initial-scale=1'>"
@@ -241,6 +324,7 @@ void model_print_html(const model *m, FILE *to) {
 		        hypi_cmd_bytes(strtod(model_meta(m, "mean_bytes"), NULL), text));
 	fputs("</p>", to);
 	cards(m, to);
+	contents(m, to);
 	if (m->advice_count != 0) {
 		fputs("<h2 id=advice>Advice</h2><ul>", to);
 		for (size_t i = 0; i < m->advice_count; i++) {
@@ -251,10 +335,13 @@ void model_print_html(const model *m, FILE *to) {
 	}
 	timeline(m, to);
 	site_table(m, to, "leaks", "<span class=bad>Lost: nothing points to these blocks</span>", LOST_BYTES, LOST_COUNT);
+	flame_graph(m, to, "flame-peak", "Live at the peak", AT_PEAK_BYTES);
+	site_table(m, to, "peak", "Live at the peak, by function", AT_PEAK_BYTES, AT_PEAK_COUNT);
 	flame_graph(m, to, "flame-live", "Live at the end", LIVE_BYTES);
+	site_table(m, to, "live", "Live at the end, by function", LIVE_BYTES, LIVE_COUNT);
 	flame_graph(m, to, "flame-all", "Allocated in all", BYTES);
-	site_table(m, to, "live", "Live at the end, by call site", LIVE_BYTES, LIVE_COUNT);
-	site_table(m, to, "allocated", "Allocated in all, by call site", BYTES, COUNT);
+	site_table(m, to, "allocated", "Allocated in all, by function", BYTES, COUNT);
+	pool_table(m, to);
 	class_table(m, to);
 	fragmentation(m, to);
 	fprintf(to, "<script>%s</script></html>\n", script);

@@ -80,6 +80,13 @@ static bool add_arena(model *m, char *at) {
 	return true;
 }
 
+static bool add_pool(model *m, char *at) {
+	uint64_t n[10];
+	if (!numbers(&at, n, 10)) return false;
+	*ADD(m, pools, pool_count) = (model_pool){n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], at};
+	return true;
+}
+
 static bool add_line(model *m, char *at) {
 	uint64_t n[5];
 	char *kind = word(&at), *name;
@@ -103,6 +110,8 @@ static bool add_line(model *m, char *at) {
 		return add_frame(m, at);
 	} else if (strcmp(kind, "site") == 0) {
 		return add_site(m, at);
+	} else if (strcmp(kind, "pool") == 0) {
+		return add_pool(m, at);
 	} else if (strcmp(kind, "arena") == 0) {
 		return add_arena(m, at);
 	} else if (strcmp(kind, "advice") == 0) {
@@ -133,7 +142,7 @@ static char *read_all(const char *path) {
 model *model_load(const char *path) {
 	char *text = read_all(path);
 	if (text == NULL) return hypi_cmd_fail(0, "cannot read %s", path), NULL;
-	if (strncmp(text, "hypool-report 1\n", 16) != 0) {
+	if (strncmp(text, "hypool-report 2\n", 16) != 0) {
 		free(text);
 		return hypi_cmd_fail(0, "%s is no report of hypool", path), NULL;
 	}
@@ -169,8 +178,8 @@ void model_free(model *m) {
 		free(m->sites[i].key);
 	}
 	if (m->frames != NULL) free(m->frames[0].name);
-	void *const all[] = {m->meta,   m->stats, m->modules, m->classes, m->ticks,
-	                     m->frames, m->sites, m->arenas,  m->advice,  m->text};
+	void *const all[] = {m->meta,  m->stats,  m->modules, m->classes, m->ticks, m->frames,
+	                     m->sites, m->arenas, m->advice,  m->pools,   m->text};
 	for (size_t i = 0; i < HYP_ARRAY_LEN(all); i++) free(all[i]);
 	free(m);
 }
@@ -195,6 +204,13 @@ const char *model_place(const model *m, const model_site *site) {
 	return site->depth == 0 ? "[unknown]" : m->frames[site->frames[0]].name;
 }
 
+const char *model_pool_name(const model *m, const model_site *site) {
+	if (site->n[POOL] == 0) return NULL;
+	for (size_t i = 0; i < m->pool_count; i++)
+		if (m->pools[i].number == site->n[POOL]) return m->pools[i].name;
+	return NULL;
+}
+
 static model_number sort_by;
 
 static int compare(const void *a, const void *b) {
@@ -216,4 +232,39 @@ uint64_t model_sum(const model *m, model_number what) {
 	uint64_t sum = 0;
 	for (size_t i = 0; i < m->site_count; i++) sum += m->sites[i].n[what];
 	return sum;
+}
+
+static int by_place(const void *a, const void *b) {
+	const model_group *x = a, *y = b;
+	int order = strcmp(x->place, y->place);
+	return order != 0 ? order : x->bytes == y->bytes ? 0 : x->bytes < y->bytes ? 1 : -1;
+}
+
+static int by_bytes(const void *a, const void *b) {
+	const model_group *x = a, *y = b;
+	return x->bytes != y->bytes ? (x->bytes < y->bytes ? 1 : -1) : strcmp(x->place, y->place);
+}
+
+model_group *model_grouped(const model *m, model_number by, model_number count, size_t *ret_groups) {
+	model_group *groups = malloc((m->site_count + 1) * sizeof *groups);
+	if (groups == NULL) exit(hypi_cmd_fail(1, "out of memory"));
+	size_t used = 0, kept = 0;
+	for (size_t i = 0; i < m->site_count; i++) {
+		const model_site *site = &m->sites[i];
+		if (site->n[by] == 0) continue;
+		groups[used++] = (model_group){model_place(m, site), site->n[by], site->n[count], site, 1};
+	}
+	qsort(groups, used, sizeof *groups, by_place);
+	for (size_t i = 0; i < used; i++) {
+		if (kept == 0 || strcmp(groups[kept - 1].place, groups[i].place) != 0) {
+			groups[kept++] = groups[i];
+			continue;
+		}
+		groups[kept - 1].bytes += groups[i].bytes;
+		groups[kept - 1].count += groups[i].count;
+		groups[kept - 1].sites++;
+	}
+	qsort(groups, kept, sizeof *groups, by_bytes);
+	*ret_groups = kept;
+	return groups;
 }

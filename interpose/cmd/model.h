@@ -38,6 +38,9 @@ typedef enum model_number {
 	SLACK,
 	LOST_COUNT,
 	LOST_BYTES,
+	AT_PEAK_COUNT,
+	AT_PEAK_BYTES,
+	POOL,
 	MODEL_NUMBERS
 } model_number;
 
@@ -52,6 +55,11 @@ typedef struct model_arena {
 	char *map;
 } model_arena;
 
+typedef struct model_pool {
+	uint64_t number, gone, committed, limit, live_bytes, live_count, allocations, allocated_bytes, failures, level;
+	char *name;
+} model_pool;
+
 typedef struct model_advice {
 	char *kind, *text;
 	uint64_t bytes;
@@ -65,8 +73,9 @@ typedef struct model {
 	model_site *sites;
 	model_arena *arenas;
 	model_advice *advice;
+	model_pool *pools;
 	size_t meta_count, stat_count, module_count, class_count, tick_count, frame_count, site_count, arena_count,
-		advice_count;
+		advice_count, pool_count;
 	char *text;
 } model;
 
@@ -79,6 +88,20 @@ uint64_t model_stat(const model *m, const char *name);
 
 /* The function that a site is known by: the innermost that is not one of an allocator. */
 const char *model_place(const model *m, const model_site *site);
+
+/* The name of a site's pool; NULL: the default pool, or none that is known. */
+const char *model_pool_name(const model *m, const model_site *site);
+
+/* One row for all sites that are known by the same function: sums, and the largest site for its stack. */
+typedef struct model_group {
+	const char *place;
+	uint64_t bytes, count;
+	const model_site *largest;
+	size_t sites;
+} model_group;
+
+/* Groups by one pair of numbers, largest first, without those that have none; the caller frees the array. */
+model_group *model_grouped(const model *m, model_number by, model_number count, size_t *ret_groups);
 
 /* Sites sorted by one of their numbers, largest first; the caller frees the array. */
 const model_site **model_sorted(const model *m, model_number by);

@@ -7,9 +7,10 @@
 
 typedef unsigned long long ull;
 
-static const char *const names[MODEL_NUMBERS] = {"count",      "bytes",       "live_count", "live_bytes",
-                                                 "peak_bytes", "brief",       "life_ms",    "first_ms",
-                                                 "last_ms",    "slack_bytes", "lost_count", "lost_bytes"};
+static const char *const names[MODEL_NUMBERS] = {"count",         "bytes",         "live_count", "live_bytes",
+                                                 "peak_bytes",    "brief",         "life_ms",    "first_ms",
+                                                 "last_ms",       "slack_bytes",   "lost_count", "lost_bytes",
+                                                 "at_peak_count", "at_peak_bytes", "pool"};
 
 static void print_stack(const model *m, FILE *to, const model_site *site, unsigned most) {
 	bool past = false;
@@ -26,16 +27,34 @@ static void print_top(const model *m, FILE *to, const char *title, model_number 
 	char text[24];
 	uint64_t sum = model_sum(m, by);
 	if (sum == 0) return;
-	size_t sites = 0;
-	for (size_t i = 0; i < m->site_count; i++) sites += m->sites[i].n[by] != 0;
-	fprintf(to, "\n%s: %s at %zu call sites\n", title, hypi_cmd_bytes((double)sum, text), sites);
-	const model_site **sorted = model_sorted(m, by);
-	for (size_t i = 0; i < m->site_count && i < top && sorted[i]->n[by] != 0; i++) {
-		fprintf(to, "  %5.1f %%  %10s in %llu  %.100s\n", 100 * (double)sorted[i]->n[by] / (double)sum,
-		        hypi_cmd_bytes((double)sorted[i]->n[by], text), (ull)sorted[i]->n[count], model_place(m, sorted[i]));
-		print_stack(m, to, sorted[i], 5);
+	size_t groups;
+	model_group *all = model_grouped(m, by, count, &groups);
+	fprintf(to, "\n%s: %s at %zu functions\n", title, hypi_cmd_bytes((double)sum, text), groups);
+	for (size_t i = 0; i < groups && i < top; i++) {
+		const char *pool = model_pool_name(m, all[i].largest);
+		fprintf(to, "  %5.1f %%  %10s in %-8llu %.100s%s%s%s\n", 100 * (double)all[i].bytes / (double)sum,
+		        hypi_cmd_bytes((double)all[i].bytes, text), (ull)all[i].count, all[i].place,
+		        pool != NULL ? "  [pool " : "", pool != NULL ? pool : "", pool != NULL ? "]" : "");
+		print_stack(m, to, all[i].largest, 5);
+		if (all[i].sites > 1) fprintf(to, "        and %zu more stacks\n", all[i].sites - 1);
 	}
-	free(sorted);
+	if (groups > top) fprintf(to, "  and %zu more\n", groups - top);
+	free(all);
+}
+
+static void print_pools(const model *m, FILE *to) {
+	char a[24], b[24], c[24];
+	if (m->pool_count < 2) return;
+	fprintf(to, "\npools\n");
+	for (size_t i = 0; i < m->pool_count; i++) {
+		const model_pool *p = &m->pools[i];
+		if (p->gone) fprintf(to, "  %-20.31s destroyed\n", p->name);
+		else
+			fprintf(to, "  %-20.31s %10s live in %llu blocks, %s held%s%s; %llu allocations, %llu failed\n", p->name,
+			        hypi_cmd_bytes((double)p->live_bytes, a), (ull)p->live_count,
+			        hypi_cmd_bytes((double)p->committed, b), p->limit != 0 ? " of at most " : "",
+			        p->limit != 0 ? hypi_cmd_bytes((double)p->limit, c) : "", (ull)p->allocations, (ull)p->failures);
+	}
 }
 
 void model_print(const model *m, FILE *to, unsigned top) {
@@ -52,8 +71,10 @@ void model_print(const model *m, FILE *to, unsigned top) {
 		fprintf(to, "call sites are scaled up from one sample in %s\n",
 		        hypi_cmd_bytes(strtod(model_meta(m, "mean_bytes"), NULL), a));
 	print_top(m, to, "lost", LOST_BYTES, LOST_COUNT, top);
+	print_top(m, to, "live at the peak", AT_PEAK_BYTES, AT_PEAK_COUNT, top);
 	print_top(m, to, "live at the end", LIVE_BYTES, LIVE_COUNT, top);
 	print_top(m, to, "allocated in all", BYTES, COUNT, top);
+	print_pools(m, to);
 	if (m->advice_count != 0) fprintf(to, "\nadvice\n");
 	for (size_t i = 0; i < m->advice_count; i++) fprintf(to, "  %s: %s\n", m->advice[i].kind, m->advice[i].text);
 }
@@ -83,6 +104,18 @@ void model_print_json(const model *m, FILE *to) {
 	for (size_t i = 0; i < m->tick_count; i++)
 		fprintf(to, "%s[%llu,%llu,%llu,%llu]", i == 0 ? "" : ",", (ull)m->ticks[i].ms, (ull)m->ticks[i].committed,
 		        (ull)m->ticks[i].resident, (ull)m->ticks[i].live);
+	fprintf(to, "],\n\"pools\":[");
+	for (size_t i = 0; i < m->pool_count; i++) {
+		const model_pool *p = &m->pools[i];
+		fprintf(to, "%s{\"number\":%llu,\"name\":", i == 0 ? "" : ",", (ull)p->number);
+		hypi_cmd_json(to, p->name);
+		fprintf(
+			to,
+			",\"destroyed\":%s,\"committed_bytes\":%llu,\"limit_bytes\":%llu,\"live_bytes\":%llu,\"live_count\":%llu,"
+			"\"allocations\":%llu,\"allocated_bytes\":%llu,\"failures\":%llu,\"level\":%llu}",
+			p->gone ? "true" : "false", (ull)p->committed, (ull)p->limit, (ull)p->live_bytes, (ull)p->live_count,
+			(ull)p->allocations, (ull)p->allocated_bytes, (ull)p->failures, (ull)p->level);
+	}
 	fprintf(to, "],\n\"sites\":[");
 	for (size_t i = 0; i < m->site_count; i++) {
 		fprintf(to, "%s\n{", i == 0 ? "" : ",");

@@ -41,8 +41,8 @@ typedef struct hypi_sampled_class {
 
 typedef struct hypi_sampler {
 	uint64_t random;
-	uintptr_t stack[2]; /* of the thread, for the hooks to keep: tracking/unwind.h */
-	double large_until; /* bytes of large blocks up to the next picked one */
+	uintptr_t stack[2];  /* of the thread, for the hooks to keep: tracking/unwind.h */
+	double large_until;  /* bytes of large blocks up to the next picked one */
 	uint64_t mean_bytes; /* of the heap's engine, when the heap last learned of a switch */
 	hypi_sampled_class classes[HYPI_CLASSES];
 } hypi_sampler;

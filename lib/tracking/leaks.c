@@ -8,6 +8,7 @@
  */
 #include "base/bits.h"
 #include "heap/heap.h"
+#include "tracking/pools.h"
 #include "tracking/start.h"
 #include "tracking/timeline.h"
 #include "tracking/write.h"
@@ -87,7 +88,14 @@ static bool is_suppressed(const hypi_symbols *symbols, const hypi_site *site) {
 
 /* ---- the search ---- */
 
-static bool search(hyp_leak_totals *totals, uintptr_t here, const hypi_registers *registers) {
+/* `pool`: only its blocks count; NULL: all. */
+static bool is_of(const hypi_site *site, const hyp_pool *pool) {
+	if (pool == NULL) return true;
+	if (pool == hyp_pool_default() || site->pool == 0) return pool == hyp_pool_default() && site->pool == 0;
+	return hypi_tracked_pool_at(site->pool)->serial == pool->engine.serial;
+}
+
+static bool search(const hyp_pool *pool, hyp_leak_totals *totals, uintptr_t here, const hypi_registers *registers) {
 	hypi_profile *p = &hypi_profile_data;
 	size_t bytes = hypi_round_up(p->pick_capacity + 1, hypi_os.page_bytes);
 	unsigned char *reached = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -106,7 +114,7 @@ static bool search(hyp_leak_totals *totals, uintptr_t here, const hypi_registers
 	double reachable = 0, reachable_bytes = 0;
 	for (size_t i = 0; done && i < p->pick_capacity; i++) {
 		const hypi_pick *pick = &p->picks[i];
-		if (pick->address == 0) continue;
+		if (pick->address == 0 || !is_of(&p->sites[pick->site], pool)) continue;
 		double scale = (double)pick->scale, size = (double)pick->asked * scale;
 		if (reached[i]) {
 			reachable += scale;
@@ -126,8 +134,9 @@ static bool search(hyp_leak_totals *totals, uintptr_t here, const hypi_registers
 /* ---- the report ---- */
 
 static void write_site(hypi_out *out, const hypi_symbols *symbols, const hypi_site *site) {
-	hypi_out_format(out, "%llu bytes in %llu blocks lost, first made %u ms and last %u ms after the start, by:\n",
-	                (ull)(site->lost_bytes + 0.5), (ull)(site->lost_count + 0.5), site->first_ms, site->last_ms);
+	hypi_out_format(out, "%llu bytes in %llu blocks lost%s%s, first made %u ms and last %u ms after the start, by:\n",
+	                (ull)(site->lost_bytes + 0.5), (ull)(site->lost_count + 0.5), site->pool == 0 ? "" : " of pool ",
+	                site->pool == 0 ? "" : hypi_tracked_pool_at(site->pool)->name, site->first_ms, site->last_ms);
 	for (uint32_t i = 0; i < site->depth && i < 24; i++) {
 		char name[512];
 		uintptr_t pc = hypi_site_frames(site)[i];
@@ -173,10 +182,37 @@ static void write_report(hypi_out *out, const hypi_symbols *symbols, const hyp_l
 hyp_status hyp_leaks_find(int fd, hyp_leak_totals *ret_totals) {
 	hypi_registers registers;
 	hypi_registers_read(&registers);
-	return hypi_leaks_find_from(fd, (uintptr_t)__builtin_frame_address(0), &registers, ret_totals);
+	return hypi_leaks_find_from(NULL, fd, (uintptr_t)__builtin_frame_address(0), &registers, ret_totals);
 }
 
-hyp_status hypi_leaks_find_from(int fd, uintptr_t here, const hypi_registers *registers, hyp_leak_totals *ret_totals) {
+hyp_status hyp_leaks_find_in(hyp_pool *pool, int fd, hyp_leak_totals *ret_totals) {
+	hypi_registers registers;
+	hypi_registers_read(&registers);
+	if (pool == NULL) return HYP_ERR_INVALID;
+	return hypi_leaks_find_from(pool, fd, (uintptr_t)__builtin_frame_address(0), &registers, ret_totals);
+}
+
+/* Sums up what the search left at the sites, but for what is suppressed. */
+static void count_lost(const hypi_symbols *symbols, hyp_leak_totals *totals) {
+	hypi_profile *p = &hypi_profile_data;
+	for (uint32_t i = 0; i < p->site_count; i++) {
+		hypi_site *site = &p->sites[i];
+		if (site->lost_count <= 0) continue;
+		uint64_t blocks = (uint64_t)(site->lost_count + 0.5), size = (uint64_t)(site->lost_bytes + 0.5);
+		if (is_suppressed(symbols, site)) {
+			totals->suppressed_blocks += blocks;
+			totals->suppressed_bytes += size;
+			site->lost_count = site->lost_bytes = 0;
+		} else {
+			totals->blocks += blocks;
+			totals->bytes += size;
+			totals->sites++;
+		}
+	}
+}
+
+hyp_status hypi_leaks_find_from(hyp_pool *pool, int fd, uintptr_t here, const hypi_registers *registers,
+                                hyp_leak_totals *ret_totals) {
 	if (ret_totals == NULL) return HYP_ERR_INVALID;
 	if (hypi_profile_data.sites == NULL) return HYP_ERR_NOT_FOUND;
 	bool hooked = hypi_self.hooked;
@@ -187,24 +223,10 @@ hyp_status hypi_leaks_find_from(int fd, uintptr_t here, const hypi_registers *re
 	hyp_status status = HYP_ERR_NO_MEMORY;
 	if (hypi_symbols_init(&symbols)) {
 		hypi_profile_lock();
-		status = search(&totals, here, registers) ? HYP_OK : HYP_ERR_UNSUPPORTED;
-		hypi_profile *p = &hypi_profile_data;
-		for (uint32_t i = 0; i < p->site_count; i++) {
-			hypi_site *site = &p->sites[i];
-			if (site->lost_count <= 0) continue;
-			bool suppressed = is_suppressed(&symbols, site);
-			uint64_t blocks = (uint64_t)(site->lost_count + 0.5), size = (uint64_t)(site->lost_bytes + 0.5);
-			if (suppressed) {
-				totals.suppressed_blocks += blocks;
-				totals.suppressed_bytes += size;
-				site->lost_count = site->lost_bytes = 0;
-			} else {
-				totals.blocks += blocks;
-				totals.bytes += size;
-				totals.sites++;
-			}
-		}
-		totals.exact = !p->partial;
+		hypi_profile_refresh();
+		status = search(pool, &totals, here, registers) ? HYP_OK : HYP_ERR_UNSUPPORTED;
+		count_lost(&symbols, &totals);
+		totals.exact = !hypi_profile_data.partial;
 		hypi_out out;
 		hypi_bytes_out(&bytes, &out);
 		if (status == HYP_OK && fd >= 0 && totals.blocks != 0) write_report(&out, &symbols, &totals);

@@ -2,20 +2,23 @@
  * tracking/native.c: hypool's own report: everything that is known, a line each, for `hypool report` and `hypool diff`.
  *
  * The first word of a line names it; numbers are decimal, the last field runs to the end of the line:
- *   hypool-report 1                      the format and its version; always first
+ *   hypool-report 2                      the format and its version; always first
  *   meta KEY VALUE                       pid, command, mean_bytes, duration_ms, exact, ...
  *   stat NAME VALUE                      include/hypool/stats.def
  *   class BYTES ALLOCATIONS FREES ACTIVE SPAN_BYTES
  *   tick MS COMMITTED RESIDENT LIVE
  *   module START END OFFSET BUILD_ID PATH     hexadecimal addresses
  *   frame ID PC MODULE NAME              MODULE counts modules from 1; 0: none
- *   site ID COUNT BYTES LIVE_COUNT LIVE_BYTES PEAK_BYTES BRIEF LIFE_MS FIRST_MS LAST_MS SLACK LOST_COUNT LOST_BYTES FRAMES...
+ *   site ID COUNT BYTES LIVE_COUNT LIVE_BYTES PEAK_BYTES BRIEF LIFE_MS FIRST_MS LAST_MS SLACK LOST_COUNT LOST_BYTES
+ *        AT_PEAK_COUNT AT_PEAK_BYTES POOL FRAMES...
+ *   pool NUMBER GONE COMMITTED LIMIT LIVE_BYTES LIVE_COUNT ALLOCATIONS ALLOCATED_BYTES FAILURES LEVEL NAME
  *   arena BASE SLICES SLICE_BYTES MAP    one character for a group of slices: '0' free to '8' full
  *   advice KIND BYTES TEXT               of tracking/patterns.h
  *   end                                  a report without it was cut off
  */
 #include "heap/stats.h"
 #include "tracking/patterns.h"
+#include "tracking/pools.h"
 #include "tracking/timeline.h"
 #include "tracking/write.h"
 
@@ -56,6 +59,34 @@ static void write_arenas(hypi_out *out, hypi_large_pool *pool) {
 	hypi_unlock(&pool->lock);
 }
 
+/* The number of an engine's pool when call sites were seen there; else 1024 on. */
+static uint32_t number_of(const hypi_engine *engine, uint32_t *other) {
+	if (engine == &hypi_default_engine) return 0;
+	for (uint32_t i = 1; i < hypi_tracked_pool_count(); i++)
+		if (hypi_tracked_pool_at(i)->serial == engine->serial) return i;
+	return (*other)++;
+}
+
+/* Pools that exist, and those that are gone but whose call sites are here. */
+static void write_pools(hypi_out *out) {
+	uint32_t other = HYPI_TRACKED_POOLS;
+	hypi_lock_take(&hypi_engines_lock);
+	for (hypi_engine *e = hypi_engines; e != NULL; e = e->next) {
+		if (e->pool == NULL && e != &hypi_default_engine) continue;
+		hyp_stats stats;
+		hypi_engine_stats(e, &stats);
+		hypi_out_format(out, "pool %u 0 %llu %llu %llu %llu %llu %llu %llu %d %s\n", number_of(e, &other),
+		                (ull)stats.committed_bytes, (ull)(e->large.small_limit_bytes + e->large.limit_bytes),
+		                (ull)stats.current_bytes, (ull)stats.active, (ull)stats.allocations, (ull)stats.allocated_bytes,
+		                (ull)stats.failures, (int)hyp_tracking_get_pool_level((hyp_pool *)e),
+		                hyp_pool_name((hyp_pool *)e));
+	}
+	hypi_unlock(&hypi_engines_lock);
+	for (uint32_t i = 1; i < hypi_tracked_pool_count(); i++)
+		if (hypi_tracked_pool_is_stale(i))
+			hypi_out_format(out, "pool %u 1 0 0 0 0 0 0 0 0 %s\n", i, hypi_tracked_pool_at(i)->name);
+}
+
 static void write_numbers(hypi_out *out) {
 	hyp_stats stats;
 	hypi_engine_stats(&hypi_default_engine, &stats);
@@ -94,13 +125,14 @@ static void write_sites(hypi_out *out, const hypi_symbols *symbols) {
 	for (uint32_t i = 0; i < p->site_count; i++) {
 		const hypi_site *site = &p->sites[i];
 		if (site->picks == 0) continue;
-		double scale = site->count / (double)site->picks;
-		hypi_out_format(out, "site %u %llu %llu %llu %llu %llu %llu %llu %u %u %llu %llu %llu", i,
+		double scale = site->count / (double)site->picks, peak_bytes, peak_count;
+		hypi_site_at_peak(site, &peak_bytes, &peak_count);
+		hypi_out_format(out, "site %u %llu %llu %llu %llu %llu %llu %llu %u %u %llu %llu %llu %llu %llu %u", i,
 		                count_of(site->count), count_of(site->bytes), count_of(site->live_count),
 		                count_of(site->live_bytes), count_of(site->peak_bytes),
 		                count_of((double)site->brief_picks * scale), count_of((double)site->life_ms * scale),
 		                site->first_ms, site->last_ms, count_of(site->slack_bytes), count_of(site->lost_count),
-		                count_of(site->lost_bytes));
+		                count_of(site->lost_bytes), count_of(peak_count), count_of(peak_bytes), site->pool);
 		for (uint32_t k = 0; k < site->depth; k++) {
 			const hypi_symbol *symbol = hypi_symbols_find(symbols, hypi_site_frames(site)[k]);
 			const hypi_symbol *all = (const hypi_symbol *)(const void *)symbols->symbols.at;
@@ -118,7 +150,7 @@ void hypi_write_native(const hypi_symbols *symbols, hypi_bytes *to) {
 	const hypi_profile *p = &hypi_profile_data;
 	hypi_out out;
 	hypi_bytes_out(to, &out);
-	hypi_out_format(&out, "hypool-report 1\nmeta pid %d\n", (int)getpid());
+	hypi_out_format(&out, "hypool-report 2\nmeta pid %d\n", (int)getpid());
 	write_command(&out);
 	hypi_out_format(&out, "meta mean_bytes %llu\nmeta exact %d\nmeta duration_ms %u\n", (ull)p->mean_bytes, !p->partial,
 	                p->sites != NULL ? hypi_profile_now_ms() : 0);
@@ -128,6 +160,7 @@ void hypi_write_native(const hypi_symbols *symbols, hypi_bytes *to) {
 	write_numbers(&out);
 	write_modules(&out, symbols);
 	write_sites(&out, symbols);
+	write_pools(&out);
 	write_arenas(&out, &hypi_default_engine.large);
 	hypi_patterns_find(symbols, write_advice, &out);
 	hypi_out_format(&out, "end\n");

@@ -134,6 +134,24 @@ static void temporal(finder *f) {
 	say(f, "temporal", peak - mean);
 }
 
+/* Most of what is resident never was in the heap: the reader looks for it in vain here. */
+static void outside(finder *f, const hyp_stats *stats) {
+	uint64_t resident = stats->peak_resident_bytes, heap = stats->peak_committed_bytes;
+	if (resident < 2 * heap || resident - heap < 32 * (uint64_t)MIB) return;
+	bool python = false;
+	const hypi_symbol *all = (const hypi_symbol *)(const void *)f->symbols->symbols.at;
+	for (size_t i = 0; i < f->symbols->symbol_count && !python; i++)
+		python = strcmp(hypi_symbols_text(f->symbols, all[i].name), "Py_RunMain") == 0;
+	hypi_format(
+		f->text, sizeof f->text,
+		"of %llu MiB resident at the peak the heap was %llu MiB: the rest is files, stacks and what the program maps "
+		"itself. %s",
+		(ull)(resident / MIB), (ull)(heap / MIB),
+		python ? "Python maps memory for small objects itself: PYTHONMALLOC=malloc shows them here."
+			   : "Look for its own mmap calls in /proc/PID/smaps.");
+	say(f, "outside", (double)(resident - heap));
+}
+
 void hypi_patterns_find(const hypi_symbols *symbols, hypi_advice_each *each, void *context) {
 	finder f = {.symbols = symbols, .each = each, .context = context};
 	hyp_stats stats;
@@ -151,4 +169,5 @@ void hypi_patterns_find(const hypi_symbols *symbols, hypi_advice_each *each, voi
 	size(&f, &stats);
 	fragmentation(&f, &stats);
 	temporal(&f);
+	outside(&f, &stats);
 }

@@ -8,7 +8,7 @@
 #include "tracking/symbols.h"
 
 typedef struct hypi_advice {
-	const char *kind; /* size, temporal, lifetime, temporary, leak, fragmentation, slack */
+	const char *kind; /* size, temporal, lifetime, temporary, leak, fragmentation, slack, outside */
 	uint64_t bytes;   /* how much it is about, to sort by */
 	const char *text; /* evidence, then advice; one line */
 } hypi_advice;

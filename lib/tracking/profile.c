@@ -8,6 +8,7 @@
 #include "core/meta.h"
 #include "heap/sample.h"
 #include "tracking/live.h"
+#include "tracking/pools.h"
 #include "tracking/start.h"
 #include "tracking/timeline.h"
 #include "tracking/trace.h"
@@ -28,19 +29,19 @@ void hypi_profile_unlock(void) { hypi_unlock(&P->lock); }
 
 /* ---- call sites ---- */
 
-static uint64_t hash_frames(const uintptr_t *frames, unsigned depth) {
-	uint64_t hash = depth;
+static uint64_t hash_frames(const uintptr_t *frames, unsigned depth, uint32_t pool) {
+	uint64_t hash = depth + ((uint64_t)pool << 32);
 	for (unsigned i = 0; i < depth; i++) hash = (hash ^ frames[i]) * UINT64_C(0x9e3779b97f4a7c15) + (hash >> 29);
 	return hypi_mix64(hash) | 1;
 }
 
-static uint32_t site_of(const uintptr_t *frames, unsigned depth, uint32_t now_ms) {
-	uint64_t hash = hash_frames(frames, depth);
+static uint32_t site_of(const uintptr_t *frames, unsigned depth, uint32_t pool, uint32_t now_ms) {
+	uint64_t hash = hash_frames(frames, depth, pool);
 	const uint32_t mask = 2 * HYPI_SITES - 1;
 	uint32_t at = (uint32_t)(hash >> 20) & mask;
 	for (; P->site_index[at] != 0; at = (at + 1) & mask) {
 		const hypi_site *site = &P->sites[P->site_index[at]];
-		if (site->hash == hash && site->depth == depth &&
+		if (site->hash == hash && site->depth == depth && site->pool == pool &&
 		    memcmp(hypi_site_frames(site), frames, depth * sizeof *frames) == 0)
 			return P->site_index[at];
 	}
@@ -49,6 +50,7 @@ static uint32_t site_of(const uintptr_t *frames, unsigned depth, uint32_t now_ms
 	site->hash = hash;
 	site->first = P->frame_count;
 	site->depth = depth;
+	site->pool = pool;
 	site->first_ms = now_ms;
 	memcpy(P->frames + P->frame_count, frames, depth * sizeof *frames);
 	P->frame_count += depth;
@@ -150,6 +152,7 @@ static void count_alloc(hypi_site *site, const hypi_pick *pick, size_t usable) {
 }
 
 static void on_look(uint64_t now_ms);
+static void drop_pool(uint32_t pool);
 
 static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 	uintptr_t frames[HYPI_FRAMES];
@@ -164,7 +167,10 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 	if (P->pick_count >= P->pick_capacity / 4 * 3 && !grow() && P->pick_count >= P->pick_capacity / 8 * 7) {
 		P->lost_picks++;
 	} else {
-		pick.site = site_of(frames, depth, pick.born_ms);
+		bool stale;
+		uint32_t pool = hypi_pool_number(hypi_span_engine(hypi_span_at(p)), &stale);
+		if (HYP_UNLIKELY(stale)) drop_pool(pool);
+		pick.site = site_of(frames, depth, pool, pick.born_ms);
 		place(&pick);
 		P->pick_count++;
 		count_alloc(&P->sites[pick.site], &pick, usable);
@@ -174,29 +180,51 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 	hypi_leaks_look(hypi_os_now_coarse_ms());
 }
 
+static void count_free(hypi_pick *pick, size_t usable, uint32_t now_ms) {
+	hypi_site *site = &P->sites[pick->site];
+	double scale = (double)pick->scale, bytes = (double)pick->asked * scale;
+	uint32_t life_ms = now_ms - pick->born_ms;
+	keep_peak(site);
+	site->live_picks--;
+	site->live_pick_bytes -= usable;
+	site->live_count -= scale;
+	site->live_bytes -= bytes;
+	if (site->live_picks == 0) { /* no rounding left behind */
+		site->live_count = site->live_bytes = 0;
+		site->live_pick_bytes = 0;
+	}
+	site->freed_picks++;
+	site->life_ms += life_ms;
+	if (life_ms <= HYPI_BRIEF_MS) site->brief_picks++;
+	hypi_pick gone = *pick;
+	remove_pick(pick);
+	change_live(-bytes);
+	hypi_timeline_event(HYPI_EVENT_FREE, gone.address, gone.asked, gone.site, P->live_bytes);
+}
+
+/* ---- pools that were emptied ---- */
+
+/* What is removed may pull a later entry into its place: the same index is looked at again. */
+static void drop_pool(uint32_t pool) {
+	uint32_t now_ms = hypi_profile_now_ms();
+	for (size_t i = 0; i < P->pick_capacity;) {
+		hypi_pick *pick = &P->picks[i];
+		if (pick->address != 0 && P->sites[pick->site].pool == pool) count_free(pick, pick->asked, now_ms);
+		else i++;
+	}
+}
+
+void hypi_profile_refresh(void) {
+	for (uint32_t i = 1; P->sites != NULL && i < hypi_tracked_pool_count(); i++)
+		if (hypi_tracked_pool_is_stale(i)) drop_pool(i);
+}
+
 static void on_free(void *p, size_t usable) {
 	uint32_t now_ms = hypi_profile_now_ms();
 	hypi_trace_free((uintptr_t)p, now_ms);
 	hypi_lock_take(&P->lock);
 	hypi_pick *pick = hypi_profile_pick_of((uintptr_t)p);
-	if (pick != NULL) {
-		hypi_site *site = &P->sites[pick->site];
-		double scale = (double)pick->scale, bytes = (double)pick->asked * scale;
-		uint32_t life_ms = now_ms - pick->born_ms;
-		keep_peak(site);
-		site->live_picks--;
-		site->live_pick_bytes -= usable;
-		site->live_count -= scale;
-		site->live_bytes -= bytes;
-		if (site->live_picks == 0) site->live_count = site->live_bytes = 0; /* no rounding left behind */
-		site->freed_picks++;
-		site->life_ms += life_ms;
-		if (life_ms <= HYPI_BRIEF_MS) site->brief_picks++;
-		hypi_pick gone = *pick;
-		remove_pick(pick);
-		change_live(-bytes);
-		hypi_timeline_event(HYPI_EVENT_FREE, gone.address, gone.asked, gone.site, P->live_bytes);
-	}
+	if (pick != NULL) count_free(pick, usable, now_ms);
 	hypi_unlock(&P->lock);
 }
 
@@ -205,7 +233,8 @@ static void on_look(uint64_t now_ms) {
 	hypi_live_look(now_ms);
 }
 
-static const hypi_sample_hooks hooks = {.on_alloc = on_alloc, .on_free = on_free, .on_look = on_look};
+static const hypi_sample_hooks hooks = {
+	.on_alloc = on_alloc, .on_free = on_free, .on_look = on_look, .mean_of = hypi_pool_mean_of};
 
 /* ---- switches ---- */
 
@@ -237,10 +266,9 @@ static void child(void) {
 	hypi_trace_fork_child();
 }
 
-hyp_status hyp_profile_start(uint64_t mean_bytes) {
+hyp_status hypi_profile_ready(uint64_t mean_bytes) {
 	static hypi_lock once;
 	static bool forks;
-	if (mean_bytes == 0) return HYP_ERR_INVALID;
 	hypi_process_init();
 	hypi_unwind_init();
 	hypi_lock_take(&once);
@@ -250,13 +278,21 @@ hyp_status hyp_profile_start(uint64_t mean_bytes) {
 	if (first) hypi_os_fork_init(prepare, parent, child);
 	hypi_lock_take(&P->lock);
 	bool made = make_tables();
-	if (made) {
-		P->running = true;
-		P->mean_bytes = mean_bytes;
-		if (mean_bytes > 1) P->partial = true;
-	}
+	if (made && P->mean_bytes != 0 && P->mean_bytes != mean_bytes) P->mixed = true;
+	if (made && P->mean_bytes == 0) P->mean_bytes = mean_bytes;
+	if (mean_bytes > 1) P->partial = true;
 	hypi_unlock(&P->lock);
-	if (!made) return HYP_ERR_NO_MEMORY;
+	return made ? HYP_OK : HYP_ERR_NO_MEMORY;
+}
+
+hyp_status hyp_profile_start(uint64_t mean_bytes) {
+	if (mean_bytes == 0) return HYP_ERR_INVALID;
+	hyp_status status = hypi_profile_ready(mean_bytes);
+	if (status != HYP_OK) return status;
+	hypi_lock_take(&P->lock);
+	P->running = true;
+	P->mean_bytes = mean_bytes;
+	hypi_unlock(&P->lock);
 	hypi_sample_set(mean_bytes, &hooks);
 	return HYP_OK;
 }

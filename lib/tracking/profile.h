@@ -14,12 +14,15 @@
 #include "base/atomic.h"
 #include "os/os.h"
 
+#include <hypool/status.h>
+
 enum { HYPI_FRAMES = 48 }; /* of a stack that are kept, innermost */
 
 typedef struct hypi_site {
 	uint64_t hash;
 	uint32_t first, depth; /* in the table of frames */
 	uint32_t first_ms, last_ms;
+	uint32_t pool; /* its number: tracking/pools.h */
 	/* As picked. */
 	uint64_t picks, pick_bytes;           /* allocations, usable bytes */
 	uint64_t live_picks, live_pick_bytes; /* of them not freed */
@@ -55,6 +58,7 @@ typedef struct hypi_profile {
 	hypi_pick *picks;
 	size_t pick_count, pick_capacity; /* capacity is a power of two */
 	uint64_t mean_bytes;              /* last used; 0: never ran */
+	bool mixed;                       /* there was more than one mean */
 	bool leaks_searched;
 	bool running, partial;         /* partial: some allocation before or between was not followed */
 	uint64_t start_ms, lost_picks; /* lost: no memory for the table */
@@ -76,6 +80,12 @@ void hypi_profile_lock(void);
 void hypi_profile_unlock(void);
 
 HYP_INLINE const uintptr_t *hypi_site_frames(const hypi_site *site) { return hypi_profile_data.frames + site->first; }
+
+/* Makes the tables and has pools of `mean_bytes` told of; the process's own mean stays. */
+HYP_MUST_USE hyp_status hypi_profile_ready(uint64_t mean_bytes);
+
+/* Under the lock: forgets blocks of pools that were emptied meanwhile. Before anything is reported. */
+void hypi_profile_refresh(void);
 
 /* What a site held at the process's peak. Under the lock. */
 void hypi_site_at_peak(const hypi_site *site, double *ret_bytes, double *ret_count);

@@ -18,7 +18,9 @@
 enum { WINDOWS = 64, THREADS = 512, ROOTS = 4096, DESCRIPTOR_BYTES = 2560, SPARSE_BYTES = 16 << 20 };
 #define MOST_ROOT_BYTES ((uintptr_t)1 << 36) /* larger ones are some runtime's shadow of the address space */
 
-/* Reads whatever there is, also what a sanitizer holds for freed. */
+/* Reads whatever there is, also what a sanitizer holds for freed. For everything that runs in the copy and reads records:
+ * the copy stands still, but the thread sanitizer there still knows of the threads that wrote before, and takes reading
+ * what they wrote for a race. */
 #define READS_ANYTHING __attribute__((no_sanitize("address"), no_sanitize("thread")))
 
 typedef struct mark_window {
@@ -147,7 +149,7 @@ static void exclude(search *s, uintptr_t start, uintptr_t end) {
 
 /* ---- in the copy ---- */
 
-static uint64_t *mark_word(search *s, uintptr_t address) {
+READS_ANYTHING static uint64_t *mark_word(search *s, uintptr_t address) {
 	uintptr_t window = hypi_window_of(address);
 	mark_window *w = NULL;
 	for (unsigned i = 0; i < s->window_count && w == NULL; i++)
@@ -165,7 +167,7 @@ static uint64_t *mark_word(search *s, uintptr_t address) {
 
 static uint64_t mark_bit(uintptr_t address) { return UINT64_C(1) << (address >> 4 & 63); }
 
-static void list_larges(search *s) {
+READS_ANYTHING static void list_larges(search *s) {
 	for (size_t w = 0; w < HYPI_ROOT_ENTRIES; w++) {
 		hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[w]);
 		if (leaf == NULL) continue;
@@ -205,7 +207,7 @@ READS_ANYTHING static bool block_around(const search *s, uintptr_t address, larg
 }
 
 /* Whether a word is hypool's own: the records know where their blocks begin, and their address space. */
-static bool is_ours(uintptr_t at, const large_block *block) {
+READS_ANYTHING static bool is_ours(uintptr_t at, const large_block *block) {
 	const hypi_span *span = block->span;
 	return at - (uintptr_t)span < sizeof *span ||
 	       (span->arena != NULL && at - (uintptr_t)span->arena < sizeof *span->arena);
@@ -235,7 +237,7 @@ static bool can_read(uintptr_t page) {
 
 /* Of a large mapping, only the pages that were ever touched: the kernel's page map knows (bits 62 and 63: swapped out,
  * present). */
-static void scan_touched(search *s, hypi_reach_range r) {
+READS_ANYTHING static void scan_touched(search *s, hypi_reach_range r) {
 	uint64_t entries[512];
 	size_t page = hypi_os.page_bytes;
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -252,13 +254,14 @@ static void scan_touched(search *s, hypi_reach_range r) {
 	if (fd >= 0) close(fd);
 }
 
-static void scan_root(search *s, hypi_reach_range r) {
+READS_ANYTHING static void scan_root(search *s, hypi_reach_range r) {
 	bool asked = can_read(r.start) && can_read(r.end - 8);
 	if (asked && r.end - r.start >= SPARSE_BYTES) scan_touched(s, r);
 	else if (asked) scan(s, r.start, r.end);
 }
 
-static bool follow(search *s, const uintptr_t *blocks, size_t stride_bytes, size_t count, unsigned char *ret_reached) {
+READS_ANYTHING static bool follow(search *s, const uintptr_t *blocks, size_t stride_bytes, size_t count,
+                                  unsigned char *ret_reached) {
 	list_larges(s);
 	const large_block *larges = (const large_block *)(const void *)s->larges.at;
 	for (size_t i = 0; i < s->large_count; i++) exclude(s, larges[i].base, larges[i].base + larges[i].bytes);
@@ -280,6 +283,22 @@ static bool follow(search *s, const uintptr_t *blocks, size_t stride_bytes, size
 	return !s->work.failed && !s->larges.failed;
 }
 
+static void exclude_arenas(search *s, const hypi_large_pool *pool) {
+	for (const hypi_arena *a = pool->all; a != NULL; a = a->all_next)
+		exclude(s, a->base, a->base + ((uintptr_t)a->slices << HYPI_SLICE_LOG2));
+}
+
+static void exclude_pools(search *s) {
+	hypi_lock_take(&hypi_engines_lock);
+	for (hypi_engine *e = hypi_engines; e != NULL; e = e->next) {
+		if (e == &hypi_default_engine) continue;
+		hypi_lock_take(&e->large.lock);
+		exclude_arenas(s, &e->large);
+		hypi_unlock(&e->large.lock);
+	}
+	hypi_unlock(&hypi_engines_lock);
+}
+
 bool hypi_reach(const uintptr_t *blocks, size_t stride_bytes, size_t count, const hypi_reach_range *skip,
                 unsigned skip_count, uintptr_t here, const hypi_registers *registers, unsigned char *ret_reached) {
 	search *s = hypi_os_map(hypi_round_up(sizeof *s, hypi_os.page_bytes), hypi_os.page_bytes);
@@ -295,9 +314,9 @@ bool hypi_reach(const uintptr_t *blocks, size_t stride_bytes, size_t count, cons
 	exclude(s, (uintptr_t)s, (uintptr_t)s + sizeof *s);
 	for (unsigned i = 0; i < skip_count; i++) exclude(s, skip[i].start, skip[i].end);
 	add_root(s, (uintptr_t)registers, (uintptr_t)(registers + 1));
+	exclude_pools(s);
 	hypi_lock_take(&pool->lock);
-	for (const hypi_arena *a = pool->all; a != NULL; a = a->all_next)
-		exclude(s, a->base, a->base + ((uintptr_t)a->slices << HYPI_SLICE_LOG2));
+	exclude_arenas(s, pool);
 	/* No exit signal: a program that waits for its children does not see this one. */
 	long child = done && !s->overflow ? syscall(SYS_clone, 0ul, 0ul, 0ul, 0ul, 0ul) : -1;
 	if (child == 0) {

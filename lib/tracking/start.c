@@ -9,6 +9,7 @@
 #include "heap/sample.h"
 #include "tracking/bytes.h"
 #include "tracking/live.h"
+#include "tracking/pools.h"
 #include "tracking/profile.h"
 #include "tracking/start.h"
 #include "tracking/timeline.h"
@@ -28,11 +29,8 @@ static _Atomic int level_now;
 hyp_tracking_level hyp_tracking_get_level(void) { return (hyp_tracking_level)hypi_load_relaxed(&level_now); }
 
 hyp_status hyp_tracking_set_level(hyp_tracking_level level) {
-	static const uint64_t means[] = {
-		[HYP_TRACKING_NONE] = 0,           [HYP_TRACKING_BASIC] = 0,         [HYP_TRACKING_STANDARD] = 4 << 20,
-		[HYP_TRACKING_DETAILED] = 1 << 20, [HYP_TRACKING_DEBUG] = 256 << 10,
-	};
-	if ((unsigned)level >= HYP_ARRAY_LEN(means)) return HYP_ERR_INVALID;
+	if ((unsigned)level > HYP_TRACKING_DEBUG) return HYP_ERR_INVALID;
+	uint64_t mean_bytes = hypi_tracking_mean_of(level);
 	hypi_process_init();
 	if (level != HYP_TRACKING_NONE) {
 		uint64_t events = hypi_option_get(HYPI_OPTION_events);
@@ -43,7 +41,7 @@ hyp_status hyp_tracking_set_level(hyp_tracking_level level) {
 		hypi_timeline_stop();
 	}
 	hyp_status status = HYP_OK;
-	if (means[level] != 0) status = hyp_profile_start(means[level]);
+	if (mean_bytes != 0) status = hyp_profile_start(mean_bytes);
 	else if (hypi_profile_data.running) hyp_profile_stop();
 	if (status == HYP_OK) hypi_store_relaxed(&level_now, (int)level);
 	return status;
@@ -173,7 +171,7 @@ __attribute__((destructor)) static void at_end(void) {
 	if (leaks) {
 		/* A child that was forked looks and writes as its parent does; hypool run gathers both. */
 		hypi_registers none = {{0}}; /* the program is over: its registers hold nothing */
-		hyp_status status = hypi_leaks_find_from(2, (uintptr_t)__builtin_frame_address(0), &none, &totals);
+		hyp_status status = hypi_leaks_find_from(NULL, 2, (uintptr_t)__builtin_frame_address(0), &none, &totals);
 		if (status != HYP_OK) complain("no search for leaks:", hyp_status_message(status));
 	}
 	if (profile || hypi_option_text(HYPI_OPTION_profile_file)[0] != '\0') write_profile();

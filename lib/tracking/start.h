@@ -11,8 +11,9 @@
 /* The format that a file's name asks for. */
 hyp_profile_format hypi_profile_format_of(const char *path);
 
-/* hyp_leaks_find of a caller whose own frame ends at `here`. */
-hyp_status hypi_leaks_find_from(int fd, uintptr_t here, const hypi_registers *registers, hyp_leak_totals *ret_totals);
+/* hyp_leaks_find of a caller whose own frame ends at `here`; `pool`: of its blocks alone; NULL: of all. */
+hyp_status hypi_leaks_find_from(struct hyp_pool *pool, int fd, uintptr_t here, const hypi_registers *registers,
+                                hyp_leak_totals *ret_totals);
 
 /* Looks for leaks when the interval that the option asks for is over. The caller holds no lock. */
 void hypi_leaks_look(uint64_t now_ms);

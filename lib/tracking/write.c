@@ -25,27 +25,35 @@ static bool write_map(void *context, const hypi_map *map) {
 	return true;
 }
 
+/* The figures of a site that jeprof is to see: as picked, to be scaled by it; or scaled, when no single mean holds. */
+static void jeprof_site(const hypi_site *site, ull ret_figures[4]) {
+	const hypi_profile *p = &hypi_profile_data;
+	double usable = site->picks == 0 ? 1 : (double)site->pick_bytes / (double)site->picks;
+	ret_figures[0] = p->mixed ? count_of(site->live_count) : site->live_picks;
+	ret_figures[1] = p->mixed ? count_of(site->live_count * usable) : site->live_pick_bytes;
+	ret_figures[2] = p->mixed ? count_of(site->count) : site->picks;
+	ret_figures[3] = p->mixed ? count_of(site->count * usable) : site->pick_bytes;
+}
+
 void hypi_write_jeprof(const hypi_symbols *symbols, hypi_bytes *to) {
 	(void)symbols;
 	const hypi_profile *p = &hypi_profile_data;
-	ull live = 0, live_bytes = 0, all = 0, all_bytes = 0;
+	ull all[4] = {0}, own[4];
 	for (uint32_t i = 0; i < p->site_count; i++) {
-		live += p->sites[i].live_picks;
-		live_bytes += p->sites[i].live_pick_bytes;
-		all += p->sites[i].picks;
-		all_bytes += p->sites[i].pick_bytes;
+		jeprof_site(&p->sites[i], own);
+		for (int k = 0; k < 4; k++) all[k] += own[k];
 	}
 	hypi_out out;
 	hypi_bytes_out(to, &out);
-	hypi_out_format(&out, "heap_v2/%llu\n  t*: %llu: %llu [%llu: %llu]\n", (ull)p->mean_bytes, live, live_bytes, all,
-	                all_bytes);
+	hypi_out_format(&out, "heap_v2/%llu\n  t*: %llu: %llu [%llu: %llu]\n", p->mixed ? 1ull : (ull)p->mean_bytes, all[0],
+	                all[1], all[2], all[3]);
 	for (uint32_t i = 0; i < p->site_count; i++) {
 		const hypi_site *site = &p->sites[i];
 		if (site->picks == 0 || site->depth == 0) continue;
 		hypi_out_format(&out, "@");
 		for (uint32_t k = 0; k < site->depth; k++) hypi_out_format(&out, " 0x%lx", hypi_site_frames(site)[k]);
-		hypi_out_format(&out, "\n  t*: %llu: %llu [%llu: %llu]\n", (ull)site->live_picks, (ull)site->live_pick_bytes,
-		                (ull)site->picks, (ull)site->pick_bytes);
+		jeprof_site(site, own);
+		hypi_out_format(&out, "\n  t*: %llu: %llu [%llu: %llu]\n", own[0], own[1], own[2], own[3]);
 	}
 	hypi_out_format(&out, "\nMAPPED_LIBRARIES:\n");
 	hypi_maps_each(write_map, &out);
@@ -137,6 +145,7 @@ hyp_status hyp_profile_write(int fd, hyp_profile_format format) {
 	hyp_status status = HYP_ERR_NO_MEMORY;
 	if (hypi_symbols_init(&symbols)) {
 		hypi_profile_lock();
+		hypi_profile_refresh();
 		writers[format](&symbols, &bytes);
 		hypi_profile_unlock();
 		if (!bytes.failed) status = hypi_write_all(fd, bytes.at, bytes.used) ? HYP_OK : HYP_ERR_OS;
