@@ -21,6 +21,7 @@
 
 enum { GUARDS_MOST = 5000, RING_ENTRIES = 64 };
 #define RING_BYTES ((size_t)1 << 30)
+#define RING_BYTES_TIGHT ((size_t)16 << 20)
 #define ROOM_FROM ((size_t)1 << 20)
 
 static _Atomic uint32_t guards;
@@ -34,17 +35,48 @@ static struct {
 static uintptr_t pages_of(const hypi_span *span) { return span->base & ~(uintptr_t)(HYPI_SLICE_BYTES - 1); }
 
 static void unmap(hypi_span *span) {
+	hypi_large_pool *pool = &hypi_default_engine.large;
+	uintptr_t start = pages_of(span) - HYPI_SLICE_BYTES;
+	size_t bytes = span->mapped_bytes;
 	hypi_page_map_set(span->base, 1, NULL);
-	hypi_large_pool_unmap_huge(&hypi_default_engine.large, pages_of(span) - HYPI_SLICE_BYTES, span->mapped_bytes);
+	if (pool->backing.release(pool->backing.context, start, bytes) != HYP_OK) {
+		/* The kernel's table of mappings is full: the range lies without access and memory. (A purge of the pool's would
+		 * write to it.) */
+		hypi_add_relaxed(&pool->purge_failures, 1);
+		if (hypi_os_decommit((void *)start, bytes) != HYP_OK) hypi_add_relaxed(&pool->purge_failures, 1);
+	}
+	hypi_lock_take(&pool->lock);
+	pool->huge_bytes -= bytes;
+	hypi_unlock(&pool->lock);
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_NONE);
 	hypi_meta_free(span, sizeof *span);
 	hypi_sub_relaxed(&guards, 1);
 }
 
+/* Address space is limited, or was refused: none is kept that is not in use. */
+static bool tight(void) { return hypi_os.address_limit_bytes != 0 || hypi_default_engine.large.tight; }
+
+bool hypi_guard_flush(void) {
+	bool any = false;
+	int saved = errno;
+	for (uint32_t i = 0; i < RING_ENTRIES; i++) {
+		hypi_lock_take(&ring.lock);
+		hypi_span *span = ring.spans[i];
+		ring.spans[i] = NULL;
+		if (span != NULL) ring.bytes -= span->mapped_bytes;
+		hypi_unlock(&ring.lock);
+		if (span != NULL) unmap(span);
+		any |= span != NULL;
+	}
+	errno = saved;
+	return any;
+}
+
 /* Most address space of freed blocks. */
 static size_t ring_bytes(void) {
 	size_t limit = hypi_os.address_limit_bytes;
-	return limit != 0 && limit / 32 < RING_BYTES ? limit / 32 : RING_BYTES;
+	if (limit != 0 && limit / 32 < RING_BYTES) return limit / 32;
+	return tight() ? RING_BYTES_TIGHT : RING_BYTES;
 }
 
 /* Maps [guard slice][body][guard] and returns where the body is; 0. */
@@ -65,9 +97,10 @@ void *hypi_guard_alloc(size_t bytes, size_t alignment) {
 	if (alignment < 16) alignment = 16;
 	int saved = errno;
 	hypi_span *span = hypi_add_relaxed(&guards, 1) < GUARDS_MOST ? hypi_meta_alloc(sizeof *span) : NULL;
-	size_t room = body >= ROOM_FROM && hypi_os.address_limit_bytes == 0 ? body / 2 : 0;
+	size_t room = body >= ROOM_FROM && !tight() ? body / 2 : 0;
 	size_t total = hypi_round_up(HYPI_SLICE_BYTES + body + room + page, HYPI_SLICE_BYTES);
 	uintptr_t pages = span != NULL ? map(body, total) : 0;
+	if (span != NULL && pages == 0 && hypi_guard_flush()) pages = map(body, total);
 	if (pages == 0) {
 		if (span != NULL) hypi_meta_free(span, sizeof *span);
 		hypi_sub_relaxed(&guards, 1);

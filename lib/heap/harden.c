@@ -4,6 +4,7 @@
 #include "base/fatal.h"
 #include "base/option.h"
 #include "core/meta.h"
+#include "heap/fast.h"
 #include "heap/sample.h"
 
 #include <errno.h>
@@ -13,10 +14,12 @@ enum {
 	GUARD_EVERY = 1000,   /* level 3: small blocks to one with guard pages */
 	RANDOM_ENTRIES = 256, /* of a quarantine: any of them leaves next */
 	FIFO_ENTRIES = 1024,  /* after which it waits here for its turn */
+	LEAVE_BATCH = 16,     /* blocks that leave together where there is no room: their lines are fetched side by side */
 	LEAVE_EVERY = 16,     /* allocations after which one block leaves, though there is room */
-	SHUFFLE = 8,          /* blocks of a list among which one is chosen */
+	SHUFFLE = 8,          /* fresh blocks of a list among which one is chosen */
 	CANARY_ENDS = 32,     /* of a long canary, so many bytes at each end are written and compared */
-	NEIGHBOUR_BYTES = 16, /* looked at in front of a block that is freed */
+	NEIGHBOUR_BYTES = 8,  /* looked at in front of a block that is freed */
+	CLEAR_INLINE = 512,   /* bytes up to which a block is cleared without a call */
 	HOLD_STRONG = 1 << 20,
 	HOLD_STRONGEST = 8 << 20,
 	GUARD_FROM_STRONGEST = 1 << 16
@@ -31,8 +34,8 @@ typedef struct hypi_quarantine {
 	uint64_t random;
 	size_t bytes;
 	uint32_t fifo_first, fifo_count;
-	uint32_t until_guard; /* level 3: small blocks up to the next guarded one */
-	uint32_t allocs;
+	uint32_t until_guard; /* small blocks up to the next guarded one; level 2: it never comes */
+	uint32_t until_leave; /* allocations up to the next block that leaves */
 	void *random_blocks[RANDOM_ENTRIES];
 	void *fifo[FIFO_ENTRIES];
 } hypi_quarantine;
@@ -87,12 +90,77 @@ const void *hypi_canary_differs(uint64_t canary, const void *from, const void *t
 	return NULL;
 }
 
-/* Whether [at, at + bytes) is zero; both multiples of 16 but for the start's being one of 8. */
+/* The last `count` bytes (at most 8) of the word that ends at `end` are canary. */
+static bool ends_well(uint64_t canary, const char *end, size_t count) {
+	uint64_t word;
+	memcpy(&word, end - 8, 8);
+	return ((word ^ canary) >> (8 - count) * 8) == 0;
+}
+
+/* A small block's canary: the two words at its start and the two at its end, which may overlap, and together are all of
+ * it up to 32 bytes. A word that is not at a multiple of 8 is the canary turned. */
+static uint64_t turned(uint64_t canary, uintptr_t at) {
+	unsigned by = (unsigned)(at & 7) * 8;
+	return canary >> by | canary << (-by & 63);
+}
+
+static void put_word(uint64_t canary, char *at) {
+	uint64_t word = turned(canary, (uintptr_t)at);
+	memcpy(at, &word, 8);
+}
+
+static uint64_t differs_at(uint64_t canary, const char *at) {
+	uint64_t word;
+	memcpy(&word, at, 8);
+	return word ^ turned(canary, (uintptr_t)at);
+}
+
+static void write_tail(uint64_t canary, char *from, char *end) {
+	size_t count = (size_t)(end - from);
+	if (HYP_UNLIKELY(count > 16)) {
+		put_word(canary, from + 8);
+		memcpy(end - 16, &canary, 8);
+	}
+	if (HYP_LIKELY(count >= 8)) {
+		put_word(canary, from);
+		memcpy(end - 8, &canary, 8);
+	} else {
+		uint64_t word, mask = ~UINT64_C(0) << (8 - count) * 8; /* count is at least 1 */
+		memcpy(&word, end - 8, 8);
+		word = (word & ~mask) | (canary & mask);
+		memcpy(end - 8, &word, 8);
+	}
+}
+
+static bool tail_differs(uint64_t canary, const char *from, const char *end) {
+	size_t count = (size_t)(end - from);
+	if (count < 8) return !ends_well(canary, end, count);
+	uint64_t differs = differs_at(canary, from) | differs_at(canary, end - 8);
+	if (HYP_UNLIKELY(count > 16)) differs |= differs_at(canary, from + 8) | differs_at(canary, end - 16);
+	return differs != 0;
+}
+
+/* ---- clearing, and comparing with zero: blocks are multiples of 16 bytes, and lie at such ---- */
+
+typedef uint64_t pair __attribute__((vector_size(16), may_alias));
+
 static bool is_zero(const void *at, size_t bytes) {
-	const uint64_t *word = at;
-	uint64_t any = 0;
-	for (size_t i = 0; i < bytes / 8; i++) any |= word[i];
-	return any == 0;
+	const pair *from = at, *end = (const pair *)((const char *)at + bytes);
+	pair any = {0, 0};
+	for (; end - from >= 4; from += 4) any |= (from[0] | from[1]) | (from[2] | from[3]);
+	for (; from < end; from++) any |= *from;
+	return (any[0] | any[1]) == 0;
+}
+
+static void clear(void *at, size_t bytes) {
+	const pair zero = {0, 0};
+	pair *to = at, *end = (pair *)((char *)at + bytes);
+	if (bytes > CLEAR_INLINE) {
+		memset(at, 0, bytes);
+		return;
+	}
+	for (; end - to >= 4; to += 4) to[0] = to[1] = to[2] = to[3] = zero;
+	for (; to < end; to++) *to = zero;
 }
 
 /* ---- shadows: 3 bits of state, 20 of the asked size, 9 that change with every step ---- */
@@ -112,12 +180,14 @@ static size_t index_of(const hypi_span *span, const void *p) {
 	return (size_t)(((unsigned __int128)((uintptr_t)p - span->base) * span->inverse) >> 64);
 }
 
+static _Atomic(_Atomic uint32_t *) *shadow_of(hypi_span *span) { return (void *)&span->shadow; }
+
 /* The word of a block, making the shadow where there is none yet. The caller was just handed a block of the span, so
  * only threads that were, too, race for it. NULL: no memory. */
 static _Atomic uint32_t *make_word(hypi_span *span, const void *p) {
-	_Atomic(_Atomic uint32_t *) *at = (void *)&span->shadow;
+	_Atomic(_Atomic uint32_t *) *at = shadow_of(span);
 	_Atomic uint32_t *shadow = hypi_load_acquire(at); /* pairs with the release below */
-	if (shadow == NULL) {
+	if (HYP_UNLIKELY(shadow == NULL)) {
 		_Atomic uint32_t *made = hypi_meta_alloc(hypi_span_shadow_bytes(span));
 		if (made == NULL) return NULL;
 		if (atomic_compare_exchange_strong_explicit(at, &shadow, made, memory_order_acq_rel, memory_order_acquire))
@@ -129,7 +199,7 @@ static _Atomic uint32_t *make_word(hypi_span *span, const void *p) {
 
 /* The word of a block, or NULL when nothing is known of it. */
 static _Atomic uint32_t *word_of(hypi_span *span, const void *p) {
-	_Atomic uint32_t *shadow = hypi_load_acquire((_Atomic(_Atomic uint32_t *) *)(void *)&span->shadow);
+	_Atomic uint32_t *shadow = hypi_load_acquire(shadow_of(span));
 	if (shadow == NULL) return NULL;
 	_Atomic uint32_t *word = &shadow[index_of(span, p)];
 	return state_of(hypi_load_relaxed(word)) == NEVER ? NULL : word;
@@ -142,23 +212,22 @@ static void publish(_Atomic uint32_t *word, uint32_t value) {
 }
 
 /* The bytes in front of a block: its neighbour's end, which is canary, or zero when it is free. */
-static void check_in_front(hypi_span *span, _Atomic uint32_t *word, char *p) {
+HYP_INLINE void check_in_front(const hypi_span *span, _Atomic uint32_t *word, const char *p) {
 	if ((uintptr_t)p == span->base) return;
 	uint32_t before = hypi_load_acquire(--word); /* pairs with the releases of the neighbour's holder */
-	const char *block = p - span->block_bytes, *from = p - NEIGHBOUR_BYTES;
-	bool bad = false;
-	if (state_of(before) == LIVE) {
-		if (block + asked_of(before) > from) from = block + asked_of(before);
-		bad = hypi_canary_differs(hypi_canary_of((uintptr_t)block), from, p) != NULL;
-	} else if ((state_of(before) == HELD || state_of(before) == FREE) && span->block_bytes >= 2 * NEIGHBOUR_BYTES) {
-		bad = !is_zero(from, NEIGHBOUR_BYTES);
-	}
+	size_t slack = span->block_bytes - asked_of(before);
+	bool good = true;
+	if (state_of(before) == LIVE)
+		good = ends_well(hypi_canary_of((uintptr_t)p - span->block_bytes), p, slack < 8 ? slack : 8);
+	else if ((state_of(before) == HELD || state_of(before) == FREE) && span->block_bytes > sizeof(hypi_block))
+		good = ends_well(0, p, NEIGHBOUR_BYTES);
+	if (HYP_LIKELY(good)) return;
 	atomic_thread_fence(memory_order_acquire);
-	if (bad && hypi_load_relaxed(word) == before) hypi_fatal("buffer underflow", p, span->block_bytes);
+	if (hypi_load_relaxed(word) == before) hypi_fatal("buffer underflow", p, span->block_bytes);
 }
 
-static void check_canary(const hypi_span *span, const char *p, size_t asked) {
-	if (hypi_canary_differs(hypi_canary_of((uintptr_t)p), p + asked, p + span->block_bytes) != NULL)
+HYP_INLINE void check_canary(const hypi_span *span, const char *p, size_t asked) {
+	if (HYP_UNLIKELY(tail_differs(hypi_canary_of((uintptr_t)p), p + asked, p + span->block_bytes)))
 		hypi_fatal("buffer overflow", p, span->block_bytes);
 }
 
@@ -171,25 +240,28 @@ static hypi_quarantine *quarantine_of(hypi_heap *heap) {
 	errno = saved;
 	if (q == NULL) return NULL;
 	q->random = hypi_os.random ^ hypi_mix64(hypi_os_now_ns()) ^ (uintptr_t)heap;
-	q->until_guard = GUARD_EVERY / 2;
+	q->until_guard = hypi_harden.config.level == 3 ? GUARD_EVERY / 2 : UINT32_MAX;
+	q->until_leave = LEAVE_EVERY;
 	return heap->quarantine = q;
 }
 
 static uint32_t draw(hypi_quarantine *q) {
-	q->random += UINT64_C(0x9e3779b97f4a7c15);
-	return (uint32_t)(hypi_mix64(q->random) >> 32);
+	q->random = q->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407); /* Knuth's MMIX, high half */
+	return (uint32_t)(q->random >> 32);
 }
 
 /* A block leaves quarantine: nobody wrote to it meanwhile, and it goes where freed blocks go. */
 static void let_go(hypi_heap *heap, hypi_quarantine *q, void *p) {
 	hypi_span *span = hypi_span_at(p);
-	_Atomic uint32_t *word = word_of(span, p);
+	_Atomic uint32_t *word = &hypi_load_relaxed(shadow_of(span))[index_of(span, p)];
 	if (q != NULL) q->bytes -= span->block_bytes;
 	/* Its first bytes are about to become its link; the others are compared when it is handed out, if it ever is. */
 	if (!is_zero(p, hypi_harden.config.level == 3 ? span->block_bytes : sizeof(hypi_block)))
 		hypi_fatal("write after free", p, span->block_bytes);
 	hypi_store_release(word, next_word(hypi_load_relaxed(word), FREE, 0)); /* pairs with check_in_front */
-	hypi_free_checked(&hypi_default_engine, heap, span, p);
+	if (HYP_LIKELY(heap != NULL) && HYP_LIKELY(hypi_load_relaxed(&span->owner) == heap))
+		hypi_heap_put(heap, hypi_class_tag(span->class_index), p);
+	else hypi_free_checked(&hypi_default_engine, heap, span, p);
 }
 
 static void *fifo_take(hypi_quarantine *q) {
@@ -199,32 +271,50 @@ static void *fifo_take(hypi_quarantine *q) {
 	return p;
 }
 
-static void hold(hypi_heap *heap, hypi_quarantine *q, hypi_span *span, void *p) {
-	bool was_busy = heap->busy;
-	heap->busy = true;
-	q->bytes += span->block_bytes;
-	void **slot = &q->random_blocks[draw(q) % RANDOM_ENTRIES], *older = *slot;
-	*slot = p;
-	if (older != NULL) {
-		if (q->fifo_count == FIFO_ENTRIES) let_go(heap, q, fifo_take(q));
-		q->fifo[(q->fifo_first + q->fifo_count++) % FIFO_ENTRIES] = older;
+static HYP_NOINLINE void let_go_oldest(hypi_heap *heap, hypi_quarantine *q) {
+	void *leaving[LEAVE_BATCH];
+	uint32_t count = 0;
+	for (; count < LEAVE_BATCH && q->fifo_count > 0; count++) {
+		leaving[count] = fifo_take(q);
+		__builtin_prefetch(leaving[count], 1);
 	}
+	for (uint32_t i = 0; i < count; i++) let_go(heap, q, leaving[i]);
+}
+
+/* More is held than may be. */
+static HYP_NOINLINE void shrink(hypi_heap *heap, hypi_quarantine *q) {
 	while (q->bytes > hypi_harden.config.hold_bytes && q->fifo_count > 0) let_go(heap, q, fifo_take(q));
 	for (uint32_t i = draw(q); q->bytes > hypi_harden.config.hold_bytes; i++) {
 		void **at = &q->random_blocks[i % RANDOM_ENTRIES], *victim = *at;
 		*at = NULL;
 		if (victim != NULL) let_go(heap, q, victim);
 	}
+}
+
+HYP_INLINE void hold(hypi_heap *heap, hypi_quarantine *q, const hypi_span *span, void *p) {
+	bool was_busy = heap->busy;
+	heap->busy = true;
+	q->bytes += span->block_bytes;
+	void **slot = &q->random_blocks[draw(q) % RANDOM_ENTRIES], *older = *slot;
+	*slot = p;
+	if (HYP_LIKELY(older != NULL)) {
+		if (HYP_UNLIKELY(q->fifo_count == FIFO_ENTRIES)) let_go_oldest(heap, q);
+		q->fifo[(q->fifo_first + q->fifo_count++) % FIFO_ENTRIES] = older;
+	}
+	if (HYP_UNLIKELY(q->bytes > hypi_harden.config.hold_bytes)) shrink(heap, q);
 	heap->busy = was_busy;
 }
 
 /* Time passes, also where nothing is freed: what was written to must come to light. */
-static void age(hypi_heap *heap, hypi_quarantine *q) {
-	if (++q->allocs % LEAVE_EVERY != 0) return;
+static HYP_NOINLINE void age(hypi_heap *heap, hypi_quarantine *q) {
+	bool was_busy = heap->busy;
+	heap->busy = true;
+	q->until_leave = LEAVE_EVERY;
 	void **slot = &q->random_blocks[draw(q) % RANDOM_ENTRIES], *p = *slot;
 	if (q->fifo_count > 0) p = fifo_take(q);
 	else *slot = NULL;
 	if (p != NULL) let_go(heap, q, p);
+	heap->busy = was_busy;
 }
 
 void hypi_harden_flush(hypi_heap *heap) {
@@ -245,8 +335,9 @@ void hypi_harden_flush(hypi_heap *heap) {
 
 /* ---- allocate ---- */
 
-/* Brings a random one of a list's first blocks to its head. */
-static void shuffle(hypi_heap *heap, hypi_quarantine *q, unsigned c) {
+/* Brings a random one of a list's first blocks to its head. Fresh blocks stand in the order of their addresses; those
+ * that were freed before come out of the quarantine in none. */
+static HYP_NOINLINE void shuffle(hypi_heap *heap, hypi_quarantine *q, unsigned c) {
 	hypi_list *list = &heap->lists[c];
 	hypi_block *before = list->head, *chosen;
 	if (before == NULL) return;
@@ -261,25 +352,30 @@ static void shuffle(hypi_heap *heap, hypi_quarantine *q, unsigned c) {
 	}
 }
 
-static void *finish_small(hypi_span *span, char *p, size_t asked, bool zero) {
+static HYP_COLD void *no_shadow(hypi_span *span, void *p) {
+	/* No memory for the shadow: the block is given back, and is as if it had not been. */
+	hypi_free_checked(&hypi_default_engine, hypi_self.heap, span, p);
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* *ret_fresh: nobody had the block before. */
+HYP_INLINE void *finish_small(hypi_span *span, char *p, size_t asked, bool zero, bool *ret_fresh) {
 	_Atomic uint32_t *word = make_word(span, p);
-	if (word == NULL) { /* no memory for the shadow: the block is given back, and is as if it had not been */
-		hypi_free_checked(&hypi_default_engine, hypi_self.heap, span, p);
-		errno = ENOMEM;
-		return NULL;
-	}
+	if (HYP_UNLIKELY(word == NULL)) return no_shadow(span, p);
 	uint32_t before = hypi_load_relaxed(word);
 	hypi_block *block = (void *)p;
 	block->link = block->twin = 0;
-	if (state_of(before) == FREE) {
-		if (!is_zero(p, span->block_bytes)) hypi_fatal("write after free", p, span->block_bytes);
+	*ret_fresh = state_of(before) == NEVER;
+	if (HYP_LIKELY(state_of(before) == FREE)) {
+		if (HYP_UNLIKELY(!is_zero(p, span->block_bytes))) hypi_fatal("write after free", p, span->block_bytes);
 	} else if (state_of(before) != NEVER) {
 		hypi_fatal("free list corrupted", p, span->block_bytes);
 	} else if (zero) {
 		memset(p, 0, asked);
 	}
 	publish(word, next_word(before, BUSY, asked));
-	hypi_canary_write(hypi_canary_of((uintptr_t)p), p + asked, p + span->block_bytes);
+	write_tail(hypi_canary_of((uintptr_t)p), p + asked, p + span->block_bytes);
 	hypi_store_release(word, next_word(before, LIVE, asked)); /* pairs with check_in_front */
 	return p;
 }
@@ -305,34 +401,95 @@ static void *alloc_guarded(hypi_heap *heap, size_t bytes, size_t alignment) {
 	return p;
 }
 
-void *hypi_harden_alloc(hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
-	hypi_quarantine *q = quarantine_of(heap);
-	bool guarded = bytes >= hypi_harden.config.guard_from_bytes;
-	if (!guarded && hypi_harden.config.level == 3 && q != NULL && --q->until_guard == 0) {
-		q->until_guard = 1 + draw(q) % (2 * GUARD_EVERY);
-		guarded = true;
-	}
+/* All that is not plainly a block off the thread's own list. */
+static HYP_NOINLINE void *alloc_rest(hypi_heap *heap, size_t bytes, size_t alignment, bool zero, bool guarded) {
 	if (guarded) {
 		void *p = alloc_guarded(heap, bytes, alignment);
 		if (p != NULL) return p;
 	}
-	if (q != NULL && alignment <= 16 && bytes < HYPI_SMALL_LIMIT - 1) {
-		bool was_busy = heap->busy;
-		heap->busy = true;
-		age(heap, q);
-		shuffle(heap, q, hypi_class_of(bytes + 1));
-		heap->busy = was_busy;
-	}
 	/* At least one byte of canary. An absurd size is refused below. */
-	char *p =
-		hypi_engine_alloc_plain(&hypi_default_engine, heap, bytes < SIZE_MAX ? bytes + 1 : bytes, alignment, zero);
+	size_t room = bytes < SIZE_MAX ? bytes + 1 : bytes;
+	char *p = hypi_engine_alloc_plain(&hypi_default_engine, heap, room, alignment, zero);
+	if (p == NULL && hypi_guard_flush()) p = hypi_engine_alloc_plain(&hypi_default_engine, heap, room, alignment, zero);
 	if (p == NULL) return NULL;
 	hypi_span *span = hypi_span_at(p);
-	bool small = hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL;
-	return small ? finish_small(span, p, bytes, zero) : finish_large(span, p, bytes);
+	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) return finish_large(span, p, bytes);
+	bool fresh = false;
+	p = finish_small(span, p, bytes, zero, &fresh);
+	if (p != NULL && fresh && heap != NULL && heap->quarantine != NULL) {
+		bool was_busy = heap->busy;
+		heap->busy = true;
+		shuffle(heap, heap->quarantine, span->class_index);
+		heap->busy = was_busy;
+	}
+	return p;
+}
+
+void *hypi_harden_alloc(hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
+	hypi_quarantine *q = quarantine_of(heap);
+	bool guarded = bytes >= hypi_harden.config.guard_from_bytes;
+	if (HYP_UNLIKELY(q == NULL) || guarded) return alloc_rest(heap, bytes, alignment, zero, guarded);
+	if (HYP_UNLIKELY(--q->until_guard == 0)) {
+		bool now = hypi_harden.config.level == 3;
+		q->until_guard = now ? 1 + draw(q) % (2 * GUARD_EVERY) : UINT32_MAX;
+		if (now) return alloc_rest(heap, bytes, alignment, zero, true);
+	}
+	if (HYP_UNLIKELY(--q->until_leave == 0)) age(heap, q);
+	if (alignment > 16 || bytes >= HYPI_SMALL_LIMIT - 1) return alloc_rest(heap, bytes, alignment, zero, false);
+	hypi_list *list = hypi_list_for(heap, bytes + 1);
+	char *p = hypi_list_pop(list);
+	if (HYP_UNLIKELY(p == NULL)) return alloc_rest(heap, bytes, alignment, zero, false);
+	__builtin_prefetch(list->head, 1);
+	bool fresh = false;
+	p = finish_small(hypi_span_at(p), p, bytes, zero, &fresh);
+	if (HYP_UNLIKELY(fresh) && p != NULL) {
+		bool was_busy = heap->busy;
+		heap->busy = true;
+		shuffle(heap, q, (unsigned)(list - heap->lists));
+		heap->busy = was_busy;
+	}
+	return p;
 }
 
 /* ---- free and ask ---- */
+
+/* A small block, whose word is BUSY by the caller's hand, is cleared, and waits. */
+HYP_INLINE void retire(hypi_heap *heap, hypi_span *span, char *p, _Atomic uint32_t *word, uint32_t before) {
+	check_canary(span, p, asked_of(before));
+	check_in_front(span, word, p);
+	clear(p, span->block_bytes);
+	/* Two steps after LIVE; pairs with check_in_front. */
+	hypi_store_release(word, next_word(next_word(before, BUSY, 0), HELD, 0));
+	bool picked = hypi_load_relaxed(&span->owner) == hypi_load_relaxed(&hypi_default_engine.sampled);
+	hypi_quarantine *q = picked ? NULL : quarantine_of(heap);
+	if (HYP_LIKELY(q != NULL)) hold(heap, q, span, p);
+	else let_go(heap, NULL, p);
+}
+
+static bool claim(_Atomic uint32_t *word, uint32_t before) {
+	/* acquire: pairs with the release of the last change, which may be another thread's realloc */
+	return state_of(before) == LIVE &&
+	       atomic_compare_exchange_strong_explicit(word, &before, next_word(before, BUSY, 0), memory_order_acq_rel,
+	                                               memory_order_relaxed);
+}
+
+bool hypi_harden_free_small(void *p) {
+	hypi_span *span = hypi_span_at(p);
+	if (HYP_UNLIKELY(span == NULL) || hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) return false;
+	size_t offset = (uintptr_t)p - span->base;
+	unsigned __int128 quotient = (unsigned __int128)offset * span->inverse; /* as index_of, and the remainder's test */
+	if (HYP_UNLIKELY(offset >= hypi_load_relaxed(&span->carved_bytes)) ||
+	    HYP_UNLIKELY((uint64_t)quotient >= span->inverse))
+		return false;
+	_Atomic uint32_t *shadow = hypi_load_acquire(shadow_of(span));
+	if (HYP_UNLIKELY(shadow == NULL)) return false;
+	_Atomic uint32_t *word = &shadow[(size_t)(quotient >> 64)];
+	uint32_t before = hypi_load_relaxed(word);
+	if (HYP_UNLIKELY(!claim(word, before))) return false;
+	atomic_thread_fence(memory_order_release);
+	retire(hypi_self.heap, span, p, word, before);
+	return true;
+}
 
 bool hypi_harden_free(hypi_heap *heap, hypi_span *span, void *p) {
 	if (hypi_guarded(span)) {
@@ -349,18 +506,10 @@ bool hypi_harden_free(hypi_heap *heap, hypi_span *span, void *p) {
 	}
 	_Atomic uint32_t *word = word_of(span, p);
 	if (word == NULL) return true;
-	uint32_t before = hypi_load_relaxed(word), busy = next_word(before, BUSY, 0);
-	if (state_of(before) != LIVE || !atomic_compare_exchange_strong(word, &before, busy))
-		hypi_fatal(hypi_misuse_free.freed, p, span->block_bytes);
+	uint32_t before = hypi_load_relaxed(word);
+	if (!claim(word, before)) hypi_fatal(hypi_misuse_free.freed, p, span->block_bytes);
 	atomic_thread_fence(memory_order_release);
-	check_canary(span, p, asked_of(before));
-	check_in_front(span, word, p);
-	memset(p, 0, span->block_bytes);
-	hypi_store_release(word, next_word(busy, HELD, 0)); /* pairs with check_in_front */
-	bool picked = hypi_load_relaxed(&span->owner) == hypi_load_relaxed(&hypi_default_engine.sampled);
-	hypi_quarantine *q = picked ? NULL : quarantine_of(heap);
-	if (q != NULL) hold(heap, q, span, p);
-	else let_go(heap, NULL, p);
+	retire(heap, span, p, word, before);
 	return false;
 }
 

@@ -67,6 +67,9 @@ void *hypi_harden_alloc(hypi_heap *heap, size_t bytes, size_t alignment, bool ze
 /* A block is freed; the caller has found its span. True: nothing was known of it, the caller frees it as ever. */
 bool hypi_harden_free(hypi_heap *heap, hypi_span *span, void *p);
 
+/* The same for a small block that is plainly live, with all checks of its address; false: nothing happened. */
+bool hypi_harden_free_small(void *p);
+
 /* The size that a live block was asked for with, its canary checked; `unknown` when nothing is known of it. */
 size_t hypi_harden_asked(hypi_span *span, const void *p, const hypi_misuse *misuse, size_t unknown);
 
@@ -89,6 +92,8 @@ void hypi_guard_check(const hypi_span *span);
 /* Grows or shrinks where it is; false: nothing changed. */
 bool hypi_guard_resize(hypi_span *span, size_t bytes);
 void hypi_guard_free(hypi_span *span);
+/* Gives the address space of freed ones back; false: there was none. */
+bool hypi_guard_flush(void);
 HYP_INLINE bool hypi_guarded(const hypi_span *span) {
 	return hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE && span->first != 0;
 }

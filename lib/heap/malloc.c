@@ -69,7 +69,11 @@ static void *alloc(size_t bytes, size_t alignment, bool zero) {
 	return hypi_engine_alloc(&hypi_default_engine, heap, bytes, alignment, zero);
 }
 
-void *hypi_alloc_slow(size_t bytes) { return alloc(bytes, 1, false); }
+void *hypi_alloc_slow(size_t bytes) {
+	if (hypi_hardened() && hypi_self.heap != NULL) return hypi_harden_alloc(hypi_self.heap, bytes, 1, false);
+	return alloc(bytes, 1, false);
+}
+
 void *hypi_alloc_aligned(size_t bytes, size_t alignment) { return alloc(bytes, alignment, false); }
 
 void *hypi_alloc_zeroed(size_t bytes) {
@@ -113,6 +117,7 @@ hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
 
 void hypi_free_slow(void *p) {
 	if (p == NULL) return;
+	if (hypi_hardened() && hypi_harden_free_small(p)) return;
 	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
 	hypi_engine *engine = hypi_span_engine(span);
 	hypi_heap *heap = hypi_heap_of(engine);
@@ -220,6 +225,7 @@ size_t hyp_usable_size(const void *p) {
 	return span->block_bytes;
 }
 
+#if HYP_CHECKS
 /* Whether a block may be one that was asked for with this size, or was left where it is by realloc with it. */
 static bool fits(const hypi_span *span, size_t bytes, size_t alignment) {
 	size_t have = span->block_bytes;
@@ -228,6 +234,7 @@ static bool fits(const hypi_span *span, size_t bytes, size_t alignment) {
 		return hypi_round_up(bytes == 0 ? 1 : bytes, hypi_os.page_bytes) == have;
 	return hypi_class_for(bytes, alignment) == span->class_index || keeps(have, bytes);
 }
+#endif
 
 static void free_checked(void *p, size_t bytes, size_t alignment) {
 #if HYP_CHECKS
