@@ -2,7 +2,8 @@
 """Adds up the runs of `./bootstrap test` and prints the one closing line.
 
 Reads a table of tab-separated rows: `log NAME FOLDER` (a run, with its meson-logs folder), `skip NAME WHY` and
-`fail NAME WHY` (a configuration that could not be built or run). Exits non-zero if anything failed or nothing passed.
+`fail NAME WHY` (a configuration that could not be built or run), `time NAME TEXT` (printed as it is). Exits non-zero
+if anything failed or nothing passed.
 """
 import glob
 import json
@@ -28,6 +29,8 @@ def main(table):
                 skipped.append((name, rest))
             elif kind == "fail":
                 failed.append((name, rest))
+            elif kind == "time":
+                print(f"{name}: {rest}")
             else:
                 logs = glob.glob(os.path.join(rest, "bootstrap*.json"))
                 count = 0

@@ -14,6 +14,7 @@ asked (LD_TRACE_LOADED_OBJECTS) whether the library really is loaded into it: a 
 """
 import argparse
 import concurrent.futures
+import glob
 import os
 import re
 import shutil
@@ -49,7 +50,8 @@ def cases(every):
 
 def search_path():
     """Debian's places first: what stands elsewhere may be a wrapper of somebody's."""
-    places = ["/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+    places = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    places += ["/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
     return ":".join(places + [p for p in os.environ.get("PATH", "").split(":") if p not in places])
 
 

@@ -1,8 +1,7 @@
 # chromium, headless: a page with script is laid out and its document printed; renderer and GPU processes are children.
 # shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
-# needs: chromium
+# needs: chromium /usr/lib/chromium/chromium
 # seconds: 120
-# extra
 cat > p.html <<'END'
 <html><body><p id=a></p><canvas id=c></canvas><script>
 let m = new Map(); for (let i = 0; i < 100000; i++) m.set('k' + i % 5003, {i, s: 'x'.repeat(i % 50)});

@@ -2,7 +2,6 @@
 # shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: java javac
 # seconds: 90
-# extra
 cat > T.java <<'END'
 import java.util.*; import java.util.stream.*; import java.nio.*;
 public class T { public static void main(String[] a) throws Exception {

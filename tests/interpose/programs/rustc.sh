@@ -2,7 +2,6 @@
 # shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: rustc
 # seconds: 90
-# extra
 cat > t.rs <<'END'
 use std::{collections::*, thread};
 fn main() {
