@@ -155,6 +155,30 @@ struct where_plan {
 	enum hypi_num num;
 };
 
+/* Elements of any type as words of their size, chosen by masks: random conditions would cost a branch a time. */
+#define PICK(bits) \
+	typedef uint##bits##_t __attribute__((may_alias)) word##bits; \
+	static void pick_##bits(void *out, const uint8_t *pick, const void *a, const void *b, int64_t n) { \
+		word##bits *z = out; \
+		const word##bits *x = a, *y = b; \
+		for (int64_t i = 0; i < n; i++) { \
+			word##bits mask = (word##bits)(0 - (word##bits)pick[i]); \
+			z[i] = (word##bits)((x[i] & mask) | (y[i] & (word##bits) ~mask)); \
+		} \
+	}
+PICK(8)
+PICK(16)
+PICK(32)
+PICK(64)
+#undef PICK
+
+static void pick_bytes(void *out, const uint8_t *pick, const void *a, const void *b, size_t bytes, int64_t n) {
+	if (bytes == 1) pick_8(out, pick, a, b, n);
+	else if (bytes == 2) pick_16(out, pick, a, b, n);
+	else if (bytes == 4) pick_32(out, pick, a, b, n);
+	else pick_64(out, pick, a, b, n);
+}
+
 static void where_body(void *context, char *const *data, const int64_t *stride, int64_t n) {
 	const struct where_plan *p = context;
 	uint64_t a[HYPI_BLOCK], b[HYPI_BLOCK], out[HYPI_BLOCK];
@@ -165,8 +189,7 @@ static void where_body(void *context, char *const *data, const int64_t *stride, 
 		hypi_load_bool(pick, p->dtype[1], data[1] + at * stride[1], stride[1], m);
 		const char *from_a = hypi_load(a, p->num, p->dtype[2], data[2] + at * stride[2], stride[2], m);
 		const char *from_b = hypi_load(b, p->num, p->dtype[3], data[3] + at * stride[3], stride[3], m);
-		for (int64_t i = 0; i < m; i++)
-			memcpy((char *)out + (size_t)i * bytes, (pick[i] ? from_a : from_b) + (size_t)i * bytes, bytes);
+		pick_bytes(out, pick, from_a, from_b, bytes, m);
 		hypi_store(data[0] + at * stride[0], p->dtype[0], stride[0], out, p->num, m);
 	}
 }

@@ -1,0 +1,322 @@
+/*
+ * tensor/command.c: the program hypool-tensor: what the operations reach on this machine, beside what it could do.
+ *
+ *   hypool-tensor bench [--threads N] [--seconds S] [--side N] [--rounds N] [--csv]
+ *   hypool-tensor devices
+ *
+ * bench first measures memory twice, in turns: as hyp_topology_measure does, and with STREAM's copy and triad (McCalpin,
+ * 1995) written out here; best against best, since what disturbs a measurement only ever slows it. Then it runs each
+ * operation for S seconds (0.2) on side x side (4096) matrices, products on smaller ones, with the profile on, and prints its calls, time, FLOP/s
+ * and bytes/s, each as a part of the ceiling that this machine reached in the same run. It uses the public names only.
+ */
+#include <hypool/device.h>
+#include <hypool/ops.h>
+#include <hypool/tensor.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double seconds = 0.2;
+static int rounds = 5; /* of measuring memory */
+static int64_t side = 4096;
+static bool as_csv;
+
+static double now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void must(hyp_status status) {
+	if (status == HYP_OK) return;
+	const char *tensor = hyp_tensor_last_error(), *device = hyp_device_last_error();
+	(void)fprintf(stderr, "hypool-tensor: %s: %s\n", hyp_status_message(status), tensor[0] != '\0' ? tensor : device);
+	exit(1);
+}
+
+/* ---- memory: STREAM beside hyp_topology_measure ---- */
+
+#define STREAM_PASSES 10
+enum { MOST_THREADS = 256 };
+
+struct stream {
+	double *a, *b, *c;
+	size_t elements;
+	pthread_barrier_t *barrier;
+	double *best_copy_s, *best_triad_s; /* thread 0 writes */
+	bool first;
+};
+
+static void *stream_main(void *argument) {
+	struct stream *s = argument;
+	for (size_t i = 0; i < s->elements; i++) s->a[i] = 1, s->b[i] = 2, s->c[i] = 0;
+	for (int pass = 0; pass < STREAM_PASSES; pass++) {
+		for (int triad = 0; triad < 2; triad++) {
+			pthread_barrier_wait(s->barrier);
+			double begun = now();
+			double *restrict a = s->a, *restrict b = s->b, *restrict c = s->c;
+			if (triad)
+				for (size_t i = 0; i < s->elements; i++) a[i] = b[i] + 3.0 * c[i];
+			else
+				for (size_t i = 0; i < s->elements; i++) c[i] = a[i];
+			__asm__ volatile("" : : "r"(a), "r"(c) : "memory");
+			pthread_barrier_wait(s->barrier);
+			double took = now() - begun, *best = triad ? s->best_triad_s : s->best_copy_s;
+			if (s->first && took < *best) *best = took;
+		}
+	}
+	return NULL;
+}
+
+/* STREAM's copy and triad in GB/s with that many threads, raised to the best so far. */
+static void stream_once(unsigned threads, size_t elements, double *best_copy_gbps, double *best_triad_gbps) {
+	static struct stream parts[MOST_THREADS];
+	pthread_t others[MOST_THREADS];
+	pthread_barrier_t barrier;
+	double copy_s = 1e9, triad_s = 1e9;
+	size_t each = elements / threads;
+	double *memory = malloc(3 * elements * sizeof *memory);
+	if (memory == NULL || pthread_barrier_init(&barrier, NULL, threads) != 0) must(HYP_ERR_NO_MEMORY);
+	for (unsigned i = 0; i < threads; i++) {
+		parts[i] = (struct stream){memory + i * each,
+		                           memory + elements + i * each,
+		                           memory + 2 * elements + i * each,
+		                           each,
+		                           &barrier,
+		                           &copy_s,
+		                           &triad_s,
+		                           i == 0};
+		if (i > 0 && pthread_create(&others[i], NULL, stream_main, &parts[i]) != 0) must(HYP_ERR_OS);
+	}
+	(void)stream_main(&parts[0]);
+	for (unsigned i = 1; i < threads; i++) (void)pthread_join(others[i], NULL);
+	(void)pthread_barrier_destroy(&barrier);
+	free(memory);
+	double bytes = (double)(each * threads) * sizeof(double), copy = 2 * bytes / copy_s * 1e-9,
+		   triad = 3 * bytes / triad_s * 1e-9;
+	if (copy > *best_copy_gbps) *best_copy_gbps = copy;
+	if (triad > *best_triad_gbps) *best_triad_gbps = triad;
+}
+
+static void memory_row(const char *name, double ours_gbps, double stream_gbps) {
+	if (as_csv && stream_gbps > 0)
+		printf("memory,%s,,,,%.3f,%.3f,,%.4f\n", name, ours_gbps, stream_gbps, ours_gbps / stream_gbps);
+	else if (as_csv) printf("memory,%s,,,,%.3f,,,\n", name, ours_gbps);
+	else if (stream_gbps > 0)
+		printf("  %-8s %8.2f GB/s   STREAM beside it %8.2f GB/s: %.2f of it%s\n", name, ours_gbps, stream_gbps,
+		       ours_gbps / stream_gbps,
+		       ours_gbps < 0.9 * stream_gbps || ours_gbps > 1.1 * stream_gbps ? ", more than 10 % apart" : "");
+	else printf("  %-8s %8.2f GB/s\n", name, ours_gbps);
+}
+
+static void bench_memory(void) {
+	hyp_topology_info info = {.struct_bytes = sizeof info};
+	const hyp_topology *machine;
+	must(hyp_topology_this(&machine));
+	must(hyp_topology_describe(machine, &info));
+	for (uint32_t node = 0; node < info.numa_nodes; node++) {
+		hyp_bandwidth best = {.struct_bytes = sizeof best}, b = {.struct_bytes = sizeof b};
+		double copy = 0, triad = 0;
+		size_t elements =
+			(size_t)(4 * info.cache_bytes[2] < ((uint64_t)64 << 20) ? (uint64_t)64 << 20 : 4 * info.cache_bytes[2]) /
+			sizeof(double);
+		for (int round = 0; round < rounds; round++) {
+			must(hyp_topology_measure(node, 3 * elements * sizeof(double), NULL, &b));
+			if (round == 0) best = b;
+			if (b.read_gbps > best.read_gbps) best.read_gbps = b.read_gbps;
+			if (b.write_gbps > best.write_gbps) best.write_gbps = b.write_gbps;
+			if (b.copy_gbps > best.copy_gbps) best.copy_gbps = b.copy_gbps;
+			if (b.triad_gbps > best.triad_gbps) best.triad_gbps = b.triad_gbps;
+			if (b.latency_ns < best.latency_ns) best.latency_ns = b.latency_ns;
+			/* Threads of this program run on any node: beside one node of several it would be another machine. */
+			if (info.numa_nodes == 1 && b.threads <= MOST_THREADS) stream_once(b.threads, elements, &copy, &triad);
+		}
+		if (!as_csv)
+			printf("memory of node %u, %u threads%s, latency %.1f ns\n", node, best.threads,
+			       best.bound ? "" : " (binding was not confirmed)", best.latency_ns);
+		memory_row("read", best.read_gbps, 0);
+		memory_row("write", best.write_gbps, 0);
+		memory_row("copy", best.copy_gbps, copy);
+		memory_row("triad", best.triad_gbps, triad);
+	}
+}
+
+/* ---- operations ---- */
+
+static struct {
+	hyp_tensor *a, *b, *c, *bits, *codes, *activations, *packed, *turned, *floats;
+	hyp_tensor *left, *right, *product;
+} on;
+
+static void run_binary(void) { must(hyp_tensor_binary_into(HYP_OP_ADD, on.a, on.b, on.c)); }
+static void run_unary(void) { must(hyp_tensor_unary_into(HYP_OP_EXP, on.a, on.c)); }
+static void run_copy(void) { must(hyp_tensor_copy(on.c, on.turned)); }
+static void run_matmul(void) { must(hyp_tensor_matmul_into(on.left, on.right, on.product)); }
+static void drop(hyp_status status, hyp_tensor *t) {
+	must(status);
+	hyp_tensor_release(t);
+}
+static void run_where(void) {
+	hyp_tensor *t = NULL;
+	hyp_status status = hyp_tensor_where(on.bits, on.a, on.b, &t);
+	drop(status, t);
+}
+static void run_reduce(void) {
+	hyp_tensor *t = NULL;
+	hyp_status status = hyp_tensor_sum(on.a, 0, NULL, NULL, &t);
+	drop(status, t);
+}
+static void run_softmax(void) {
+	hyp_tensor *t = NULL;
+	hyp_status status = hyp_tensor_softmax(on.a, &t);
+	drop(status, t);
+}
+static void run_rms_norm(void) {
+	hyp_tensor *t = NULL;
+	hyp_status status = hyp_tensor_rms_norm(on.a, NULL, 1e-6, &t);
+	drop(status, t);
+}
+static void run_matmul_ternary(void) {
+	hyp_tensor *t = NULL;
+	hyp_status status =
+		hyp_tensor_matmul_ternary_packed(on.activations, NULL, on.packed, hyp_tensor_shape(on.codes)[0], 1, &t);
+	drop(status, t);
+}
+static void run_quantize(void) {
+	hyp_tensor *q = NULL, *scale = NULL;
+	must(hyp_tensor_quantize_absmax(on.floats, &q, &scale));
+	hyp_tensor_release(q);
+	hyp_tensor_release(scale);
+}
+
+/* Every row of the profile has its work: a missing one does not link. */
+#define X(name) static void run_##name(void);
+HYP_PROFILE_OPS(X)
+#undef X
+static const struct {
+	hyp_profile_op op;
+	void (*run)(void);
+	bool of_integers; /* its arithmetic is int8 */
+} work[] = {
+#define X(name) {HYP_PROFILE_##name, run_##name, HYP_PROFILE_##name == HYP_PROFILE_matmul_ternary},
+	HYP_PROFILE_OPS(X)
+#undef X
+};
+
+static void prepare(void) {
+	int64_t less = side < 1024 ? side : 1024, rows = side < 2560 ? side : 2560;
+	const int64_t square[2] = {side, side}, small[2] = {less, less}, weights[2] = {rows, rows}, batch[2] = {32, rows};
+	must(hyp_tensor_random(HYP_F32, 2, square, 1, -1, 1, &on.a));
+	must(hyp_tensor_random(HYP_F32, 2, square, 2, -1, 1, &on.b));
+	must(hyp_tensor_zeros(HYP_F32, 2, square, &on.c));
+	must(hyp_tensor_transpose(on.a, 0, 1, &on.turned));
+	must(hyp_tensor_lt(on.a, on.b, &on.bits));
+	must(hyp_tensor_random(HYP_BITNET158, 2, weights, 3, -1, 2, &on.codes));
+	must(hyp_tensor_pack_ternary(on.codes, &on.packed));
+	must(hyp_tensor_random(HYP_I8, 2, batch, 4, -127, 128, &on.activations));
+	must(hyp_tensor_random(HYP_F32, 2, square, 5, -4, 4, &on.floats));
+	must(hyp_tensor_random(HYP_F32, 2, small, 6, -1, 1, &on.left));
+	must(hyp_tensor_random(HYP_F32, 2, small, 7, -1, 1, &on.right));
+	must(hyp_tensor_zeros(HYP_F32, 2, small, &on.product));
+}
+
+static void finish(void) {
+	hyp_tensor *all[] = {on.a,      on.b,      on.c,      on.bits, on.codes, on.activations,
+	                     on.packed, on.turned, on.floats, on.left, on.right, on.product};
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) hyp_tensor_release(all[i]);
+}
+
+static void operation_row(size_t i, const hyp_profile_ceiling *ceiling) {
+	hyp_profile_row row;
+	hyp_profile_reset();
+	work[i].run();
+	hyp_profile_reset();
+	hyp_profile_enable(true);
+	for (double begun = now(); now() - begun < seconds;) work[i].run();
+	hyp_profile_enable(false);
+	hyp_profile_read(work[i].op, &row);
+	double s = (double)row.time_ns * 1e-9, flops = (double)row.flops / s, bytes = (double)row.bytes / s;
+	double top_flops = work[i].of_integers ? ceiling->i8_ops_per_s : ceiling->f32_flops_per_s;
+	double of_flops = flops / top_flops, of_bytes = bytes / ceiling->stream_bytes_per_s;
+	if (as_csv)
+		printf("operation,%s,%llu,%.6f,%.3f,%.3f,,%.4f,%.4f\n", row.name, (unsigned long long)row.calls, s,
+		       flops * 1e-9, bytes * 1e-9, of_flops, of_bytes);
+	else
+		printf("%-15s %9llu %10.3f %10.2f %6.1f %% %10.2f %6.1f %%\n", row.name, (unsigned long long)row.calls, s * 1e3,
+		       flops * 1e-9, 100 * of_flops, bytes * 1e-9, 100 * of_bytes);
+	(void)fflush(stdout);
+}
+
+static int bench(void) {
+	if (as_csv) printf("kind,name,calls,seconds,gflops,gbytes_per_s,beside_gbytes_per_s,of_flops,of_bytes\n");
+	bench_memory();
+	hyp_profile_ceiling ceiling;
+	hyp_device_info host = {.struct_bytes = sizeof host};
+	must(hyp_profile_measure(&ceiling));
+	must(hyp_device_describe(HYP_DEVICE_HOST, &host));
+	if (as_csv)
+		printf("ceiling,f32,,,%.3f,,,,\nceiling,int8,,,%.3f,,,,\nceiling,read,,,,%.3f,,,\nceiling,stream,,,,%.3f,,,\n",
+		       ceiling.f32_flops_per_s * 1e-9, ceiling.i8_ops_per_s * 1e-9, ceiling.read_bytes_per_s * 1e-9,
+		       ceiling.stream_bytes_per_s * 1e-9);
+	else
+		printf("ceilings of %u threads with %s: f32 %.1f GFLOP/s, int8 %.1f GOP/s, read %.2f GB/s, two read and one "
+		       "written %.2f GB/s\n\n%-15s %9s %10s %10s %8s %10s %8s\n",
+		       hyp_tensor_threads(), host.simd_names[0] != '\0' ? host.simd_names : "plain C",
+		       ceiling.f32_flops_per_s * 1e-9, ceiling.i8_ops_per_s * 1e-9, ceiling.read_bytes_per_s * 1e-9,
+		       ceiling.stream_bytes_per_s * 1e-9, "operation", "calls", "ms", "GFLOP/s", "of it", "GB/s", "of it");
+	prepare();
+	for (size_t i = 0; i < sizeof work / sizeof *work; i++) operation_row(i, &ceiling);
+	finish();
+	if (!as_csv)
+		printf(
+			"\nGFLOP/s of matmul_ternary are int8 operations. Bytes are elements read and written once, whatever the "
+			"caches\ndid: more than 100 %% of memory's ceiling means that they lay in a cache.\n");
+	return 0;
+}
+
+static int devices(void) {
+	for (int i = 0; i < hyp_device_count(); i++) {
+		hyp_device_info d = {.struct_bytes = sizeof d};
+		if (hyp_device_describe(i, &d) != HYP_OK) {
+			printf("%d: %s\n", i, hyp_device_last_error());
+			continue;
+		}
+		printf("%d: %s, %u units, %.1f GiB of which %.1f free, caches %llu %llu %llu KiB, sets: %s\n", i, d.name,
+		       d.compute_units, (double)d.memory_bytes / 0x1p30, (double)d.memory_free_bytes / 0x1p30,
+		       (unsigned long long)d.cache_bytes[0] >> 10, (unsigned long long)d.cache_bytes[1] >> 10,
+		       (unsigned long long)d.cache_bytes[2] >> 10, d.simd_names[0] != '\0' ? d.simd_names : "plain C");
+	}
+	return 0;
+}
+
+static int usage(void) {
+	(void)fputs("usage: hypool-tensor bench [--threads N] [--seconds S] [--side N] [--rounds N] [--csv]\n"
+	            "       hypool-tensor devices\n",
+	            stderr);
+	return 2;
+}
+
+int main(int argc, char **argv) {
+	if (argc >= 2 && strcmp(argv[1], "devices") == 0) return argc == 2 ? devices() : usage();
+	if (argc < 2 || strcmp(argv[1], "bench") != 0) return usage();
+	for (int i = 2; i < argc; i++) {
+		char *end = NULL;
+		if (strcmp(argv[i], "--csv") == 0) {
+			as_csv = true;
+			continue;
+		}
+		if (i + 1 == argc) return usage();
+		double value = strtod(argv[i + 1], &end);
+		if (*end != '\0' || !(value >= 0)) return usage();
+		if (strcmp(argv[i], "--threads") == 0 && value <= MOST_THREADS) must(hyp_tensor_set_threads((unsigned)value));
+		else if (strcmp(argv[i], "--seconds") == 0 && value <= 3600) seconds = value;
+		else if (strcmp(argv[i], "--side") == 0 && value >= 1 && value <= 65536) side = (int64_t)value;
+		else if (strcmp(argv[i], "--rounds") == 0 && value >= 1 && value <= 1000) rounds = (int)value;
+		else return usage();
+		i++;
+	}
+	return bench();
+}
