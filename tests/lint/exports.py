@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The shared libraries export what is written, and nothing else.
 
-Every hyp_ function or object that a public header marks HYP_API is exported by both libraries, and no other hyp_ name
-is. libhypool-preload.so exports the names of symbols-preload.txt besides; libhypool.so nothing besides.
-args: pairs of a library's kind (hypool or preload) and its path.
+Every hyp_ function or object that a public header of the trunk marks HYP_API is exported by libhypool.so and
+libhypool-preload.so, one of a branch's header by libhypool-tensor.so, and no other hyp_ name is.
+libhypool-preload.so exports the names of symbols-preload.txt besides; the others nothing besides.
+args: pairs of a library's kind (hypool, preload or tensor) and its path.
 """
 import re
 import subprocess
@@ -27,10 +28,12 @@ def exported(library):
     return names
 
 
-def declared(root):
+def declared(root, branch):
+    """Of the branch's headers, or of the trunk's."""
     names = set()
     for path in common.tree_files(root):
-        if path.startswith("include/hypool/") and path.endswith(".h") and path.split("/")[-1] not in BRANCH_HEADERS:
+        if path.startswith("include/hypool/") and path.endswith(".h") and \
+                (path.split("/")[-1] in BRANCH_HEADERS) == branch:
             names |= set(DECLARED.findall(COMMENT.sub(" ", common.read(root, path))))
     return names
 
@@ -43,11 +46,11 @@ def written(root, path):
 
 def check(root, args):
     looked_at, faults = 0, []
-    api = declared(root)
-    if not api:
+    api = {branch: declared(root, branch) for branch in (False, True)}
+    if not all(api.values()):
         return 0, []
     for kind, library in zip(args[::2], args[1::2]):
-        want = set(api)
+        want = set(api[kind == "tensor"])
         if kind == "preload":
             want |= written(root, "tests/lint/symbols-preload.txt")
         have = exported(library)
@@ -59,10 +62,9 @@ def check(root, args):
 
 
 def plant(root):
-    path = next(p for p in common.tree_files(root) if p.startswith("include/hypool/") and p.endswith(".h")
-                and p.split("/")[-1] not in BRANCH_HEADERS)
-    common.append(root, path, "HYP_API int hyp_planted(void);\n")
-    return f"{path} declares hyp_planted, which no library has"
+    for path in ("include/hypool/hypool.h", "include/hypool/tensor.h"):
+        common.append(root, path, "HYP_API int hyp_planted(void);\n")
+    return "a header of the trunk and one of the branch declare hyp_planted, which no library has"
 
 
 if __name__ == "__main__":
