@@ -26,7 +26,7 @@ static const char style[] =
 	".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem}td,th{text-align:left;padding:."
 	"3rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}"
 	"td.n,th.n{text-align:right;width:1%;white-space:nowrap;font-variant-numeric:tabular-nums}.stack{color:var(--dim);"
-    "font-size:"
+	"font-size:"
 	".8rem;overflow-wrap:anywhere}"
 	".bar{height:.55rem;background:var(--a);border-radius:.2rem;min-width:1px}.bad{color:var(--bad)}ul{padding-left:1."
 	"2rem}"

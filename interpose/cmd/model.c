@@ -196,8 +196,19 @@ uint64_t model_stat(const model *m, const char *name) {
 	return 0;
 }
 
+typedef struct stack_names {
+	const model *m;
+	const model_site *site;
+} stack_names;
+
+static const char *name_of(void *context, unsigned frame) {
+	const stack_names *s = context;
+	return s->m->frames[s->site->frames[frame]].name;
+}
+
 const char *model_place(const model *m, const model_site *site) {
-	for (uint32_t i = 0; i < site->depth; i++) {
+	stack_names names = {m, site};
+	for (uint32_t i = hypi_symbols_own_frames(name_of, &names, site->depth); i < site->depth; i++) {
 		const char *name = m->frames[site->frames[i]].name;
 		if (!hypi_symbols_is_allocator(name)) return name;
 	}

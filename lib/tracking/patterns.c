@@ -18,10 +18,23 @@ typedef struct finder {
 	char text[900], place[520];
 } finder;
 
+typedef struct stack_names {
+	finder *f;
+	const hypi_site *site;
+} stack_names;
+
+static const char *name_of(void *context, unsigned frame) {
+	stack_names *s = context;
+	hypi_symbols_name(s->f->symbols, hypi_site_frames(s->site)[frame], s->f->place, sizeof s->f->place);
+	return s->f->place;
+}
+
 /* The first function of a stack that is not one of the allocator's own. */
 static const char *place_of(finder *f, const hypi_site *site) {
+	stack_names names = {f, site};
+	uint32_t i = hypi_symbols_own_frames(name_of, &names, site->depth);
 	hypi_format(f->place, sizeof f->place, "[unknown]");
-	for (uint32_t i = 0; i < site->depth; i++) {
+	for (; i < site->depth; i++) {
 		hypi_symbols_name(f->symbols, hypi_site_frames(site)[i], f->place, sizeof f->place);
 		if (!hypi_symbols_is_allocator(f->place)) break;
 	}

@@ -4,6 +4,8 @@
  */
 #include "tracking/write.h"
 
+#include "tracking/pools.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -102,6 +104,11 @@ static void write_sample(writer *w, const hypi_site *site) {
 	varint(&w->inner, count_of(site->live_count));
 	varint(&w->inner, count_of(site->live_bytes));
 	message(&w->part, 2, &w->inner);
+	if (site->pool != 0) {
+		number(&w->inner, 1, string(w, "pool"));
+		number(&w->inner, 2, string(w, hypi_tracked_pool_at(site->pool)->name));
+		message(&w->part, 3, &w->inner);
+	}
 	message(&w->out, 2, &w->part);
 }
 
@@ -150,6 +157,10 @@ void hypi_write_pprof(const hypi_symbols *symbols, hypi_bytes *to) {
 		if (profile->sites[i].picks != 0) write_sample(&w, &profile->sites[i]);
 	write_modules(&w);
 	write_locations(&w);
+	/* Frames of allocators say nothing of the site: the tool leaves them out. */
+	number(&w.out, 7,
+	       string(&w, "malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|memalign|"
+	                  "operator new.*|hypi?_.*"));
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	number(&w.out, 9, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);

@@ -9,6 +9,7 @@
 #include "heap/sample.h"
 #include "tracking/live.h"
 #include "tracking/pools.h"
+#include "tracking/probes.h"
 #include "tracking/start.h"
 #include "tracking/timeline.h"
 #include "tracking/trace.h"
@@ -163,6 +164,7 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 	on_look(hypi_os_now_coarse_ms());
 	hypi_pick pick = {.address = (uintptr_t)p, .asked = asked, .scale = (float)scale, .born_ms = hypi_profile_now_ms()};
 	hypi_trace_alloc((uintptr_t)p, asked, pick.born_ms);
+	hypi_probe_alloc((uintptr_t)p, asked, scale);
 	hypi_lock_take(&P->lock);
 	if (P->pick_count >= P->pick_capacity / 4 * 3 && !grow() && P->pick_count >= P->pick_capacity / 8 * 7) {
 		P->lost_picks++;
@@ -222,6 +224,7 @@ void hypi_profile_refresh(void) {
 static void on_free(void *p, size_t usable) {
 	uint32_t now_ms = hypi_profile_now_ms();
 	hypi_trace_free((uintptr_t)p, now_ms);
+	hypi_probe_free((uintptr_t)p);
 	hypi_lock_take(&P->lock);
 	hypi_pick *pick = hypi_profile_pick_of((uintptr_t)p);
 	if (pick != NULL) count_free(pick, usable, now_ms);

@@ -245,6 +245,16 @@ void hypi_symbols_name(const hypi_symbols *s, uintptr_t pc, char *ret_name, size
 	}
 }
 
+unsigned hypi_symbols_own_frames(const char *(*name_of)(void *context, unsigned frame), void *context, unsigned depth) {
+	enum { MOST = 10 };
+	unsigned own = 0;
+	for (unsigned i = 0; i < depth && i < MOST; i++) {
+		const char *name = name_of(context, i);
+		if (strncmp(name, "hyp_", 4) == 0 || strncmp(name, "hypi_", 5) == 0) own = i + 1;
+	}
+	return own;
+}
+
 bool hypi_symbols_is_allocator(const char *name) {
 	static const char *const whole[] = {"malloc",   "calloc",         "realloc",        "reallocarray", "aligned_alloc",
 	                                    "memalign", "posix_memalign", "valloc",         "pvalloc",      "strdup",

@@ -43,6 +43,10 @@ const hypi_module *hypi_symbols_module(const hypi_symbols *s, const hypi_symbol 
 void hypi_symbols_name(const hypi_symbols *s, uintptr_t pc, char *ret_name, size_t bytes);
 const char *hypi_symbols_text(const hypi_symbols *s, size_t at);
 
+/* How many of a stack's innermost frames are hypool's own, when it is linked into the program itself; `name_of` gives a
+ * frame's name. */
+unsigned hypi_symbols_own_frames(const char *(*name_of)(void *context, unsigned frame), void *context, unsigned depth);
+
 /* Whether a function is one through which programs allocate (malloc, operator new, ...): it says nothing of the site. */
 bool hypi_symbols_is_allocator(const char *name);
 
