@@ -205,32 +205,41 @@ ARG_EXTREME(argmax_f32, max_f32, >)
 ARG_EXTREME(argmin_f32, min_f32, <)
 
 /* ---- Axes ------------------------------------------------------------------------------------------------------------
- * Axis 0 goes down the rows in strips of columns whose totals stay in the first cache: eight rows are summed as a tree
- * and the result added to f64 totals; so it reads eight linear streams at a time. */
+ * Axis 0 goes down the rows in strips of columns whose totals stay in a cache: eight rows are joined as a tree and the
+ * result goes into the totals; so it reads eight linear streams at a time. A strip is several pages wide and what comes
+ * next is fetched ahead, since the processor's own prefetchers begin anew on every page. */
 
-#define STRIP 1024
+#define STRIP 4096
+#define GROUP 8
+#define AHEAD 256                          /* elements */
+#define AHEAD_FROM_BYTES ((size_t)8 << 20) /* a smaller matrix may lie in a cache, where fetching ahead costs */
 
-static void sum_strip(double *total, const float *a, size_t rows, size_t cols, size_t stride) {
+/* One vector of columns of GROUP rows, joined. lanes is VF_LANES wherever that is known. */
+#define TREE(V_OP, load) \
+	V_OP(V_OP(V_OP(load(0), load(1)), V_OP(load(2), load(3))), V_OP(V_OP(load(4), load(5)), V_OP(load(6), load(7))))
+#define ROW(i) vf_load(p + (i)*stride + c)
+#define ROW_N(i) vf_load_n(p + (i)*stride + c, cols - c)
+
+static inline void fetch_ahead(const float *p, size_t stride) {
+	HYP_UNROLL
+	for (size_t i = 0; i < GROUP; i++) __builtin_prefetch(p + i * stride + AHEAD);
+}
+
+static inline void add_to_totals(double *t, vf s) { /* a strip's totals are padded to a vector */
+	vd_store(t, vd_add(vd_load(t), vd_from_low(s)));
+	vd_store(t + VD_LANES, vd_add(vd_load(t + VD_LANES), vd_from_high(s)));
+}
+
+HYP_INLINE void sum_strip(bool ahead, double *total, const float *a, size_t rows, size_t cols, size_t stride) {
 	size_t r = 0;
-	for (; r + 8 <= rows; r += 8) {
-		const float *p = a + r * stride, *q = p + 4 * stride;
-		for (size_t c = 0; c < cols; c += VF_LANES) {
-			size_t lanes = cols - c < VF_LANES ? cols - c : VF_LANES;
-			vf s;
-			if (HYP_LIKELY(lanes == VF_LANES)) {
-				vf t0 = vf_add(vf_load(p + c), vf_load(p + stride + c));
-				vf t1 = vf_add(vf_load(p + 2 * stride + c), vf_load(p + 3 * stride + c));
-				vf t2 = vf_add(vf_load(q + c), vf_load(q + stride + c));
-				vf t3 = vf_add(vf_load(q + 2 * stride + c), vf_load(q + 3 * stride + c));
-				s = vf_add(vf_add(t0, t1), vf_add(t2, t3));
-			} else {
-				s = vf_load_n(p + c, lanes);
-				for (size_t i = 1; i < 8; i++) s = vf_add(s, vf_load_n(p + i * stride + c, lanes));
-			}
-			double *t = total + c; /* a strip's totals are padded to a vector */
-			vd_store(t, vd_add(vd_load(t), vd_from_low(s)));
-			vd_store(t + VD_LANES, vd_add(vd_load(t + VD_LANES), vd_from_high(s)));
+	for (; r + GROUP <= rows; r += GROUP) {
+		const float *p = a + r * stride;
+		size_t c = 0;
+		for (; c + VF_LANES <= cols; c += VF_LANES) {
+			if (ahead) fetch_ahead(p + c, stride);
+			add_to_totals(total + c, TREE(vf_add, ROW));
 		}
+		if (c < cols) add_to_totals(total + c, TREE(vf_add, ROW_N));
 	}
 	for (; r < rows; r++)
 		for (size_t c = 0; c < cols; c++) total[c] += (double)a[r * stride + c];
@@ -238,26 +247,43 @@ static void sum_strip(double *total, const float *a, size_t rows, size_t cols, s
 
 static void sum_axis0_f32(float *dst, const float *a, size_t rows, size_t cols, size_t stride) {
 	double total[STRIP + VF_LANES];
+	bool ahead = rows * cols * sizeof *a >= AHEAD_FROM_BYTES;
 	for (size_t c0 = 0; c0 < cols; c0 += STRIP) {
 		size_t width = cols - c0 < STRIP ? cols - c0 : STRIP;
 		memset(total, 0, (width + VF_LANES) * sizeof(double));
-		sum_strip(total, a + c0, rows, width, stride);
+		if (ahead) sum_strip(true, total, a + c0, rows, width, stride);
+		else sum_strip(false, total, a + c0, rows, width, stride);
 		for (size_t c = 0; c < width; c++) dst[c0 + c] = (float)total[c];
 	}
 }
 
 #define EXTREME_AXIS0(name, V_OP, start) \
-	static void name(float *dst, const float *a, size_t rows, size_t cols, size_t stride) { \
-		for (size_t c0 = 0; c0 < cols; c0 += STRIP) { \
-			size_t end = cols - c0 < STRIP ? cols : c0 + STRIP; \
-			for (size_t c = c0; c < end; c++) dst[c] = start; \
-			for (size_t r = 0; r < rows; r++) { \
-				const float *p = a + r * stride; \
-				size_t c = c0; \
-				for (; c + VF_LANES <= end; c += VF_LANES) vf_store(dst + c, V_OP(vf_load(dst + c), vf_load(p + c))); \
-				if (c < end) \
-					vf_store_n(dst + c, V_OP(vf_load_n(dst + c, end - c), vf_load_n(p + c, end - c)), end - c); \
+	HYP_INLINE void name##_strip(bool ahead, float *dst, const float *a, size_t rows, size_t cols, size_t stride) { \
+		size_t r = 0; \
+		for (; r + GROUP <= rows; r += GROUP) { \
+			const float *p = a + r * stride; \
+			size_t c = 0; \
+			for (; c + VF_LANES <= cols; c += VF_LANES) { \
+				if (ahead) fetch_ahead(p + c, stride); \
+				vf_store(dst + c, V_OP(vf_load(dst + c), TREE(V_OP, ROW))); \
 			} \
+			if (c < cols) vf_store_n(dst + c, V_OP(vf_load_n(dst + c, cols - c), TREE(V_OP, ROW_N)), cols - c); \
+		} \
+		for (; r < rows; r++) { \
+			const float *p = a + r * stride; \
+			for (size_t c = 0; c < cols; c += VF_LANES) { \
+				size_t n = cols - c < VF_LANES ? cols - c : VF_LANES; \
+				vf_store_n(dst + c, V_OP(vf_load_n(dst + c, n), vf_load_n(p + c, n)), n); \
+			} \
+		} \
+	} \
+	static void name(float *dst, const float *a, size_t rows, size_t cols, size_t stride) { \
+		for (size_t c = 0; c < cols; c++) dst[c] = start; \
+		bool ahead = rows * cols * sizeof *a >= AHEAD_FROM_BYTES; \
+		for (size_t c = 0; c < cols; c += STRIP) { \
+			size_t width = cols - c < STRIP ? cols - c : STRIP; \
+			if (ahead) name##_strip(true, dst + c, a + c, rows, width, stride); \
+			else name##_strip(false, dst + c, a + c, rows, width, stride); \
 		} \
 	}
 EXTREME_AXIS0(max_axis0_f32, vf_max, -__builtin_inff())

@@ -203,7 +203,7 @@ static void long_sum(struct check_run *run) {
 }
 
 void check_reduce(struct check_run *run) {
-	guarded_init(&ga, (size_t)MAX_N * 8 + (1 << 20));
+	guarded_init(&ga, (size_t)MAX_N * 8 + ((size_t)12 << 20));
 	guarded_init(&gb, (size_t)MAX_N * 8);
 	guarded_init(&gd, (size_t)MAX_N * 8);
 	for (size_t s = 0; s < check_sizes_count + 2; s++) {
@@ -219,6 +219,12 @@ void check_reduce(struct check_run *run) {
 	for (int again = 0; again < 60; again++) {
 		size_t rows = random_below(50), cols = 1 + random_below(again < 30 ? 70 : 3000);
 		one_axis(run, rows, cols, cols + random_below(9), again % 2 != 0);
+	}
+	/* Wider than a strip, and long enough that what comes next is fetched. */
+	for (int specials = 0; specials < 2; specials++) {
+		one_axis(run, 205, 11003, 11007, specials);
+		one_axis(run, 21003, 105, 105, specials);
+		one_axis(run, 17, 9001, 9001, specials);
 	}
 	one_axis(run, 0, 5, 5, false);
 	one_axis(run, 5, 0, 5, false);
