@@ -101,11 +101,25 @@ static void pressure_features(void) {
 	bool psi = access("/proc/pressure/memory", R_OK) == 0;
 	say("pressure: stall information", psi, "",
 	    psi ? "" : "no /proc/pressure/memory: the kernel has PSI off (psi=1 at boot)");
-	line_of("/proc/self/cgroup", text, sizeof text);
-	bool two = strncmp(text, "0::", 3) == 0;
-	say("control group version 2", two, two ? text + 3 : text, two ? "" : "limits of version 1 are read instead");
-	if (!two) return;
-	snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", text + 3);
+	/* Where the memory controller is: on the line "0::", or on one of version 1 that names it. */
+	char group[256] = "";
+	bool two = true;
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	while (file != NULL && fgets(text, sizeof text, file) != NULL) {
+		text[strcspn(text, "\n")] = '\0';
+		char *controllers = strchr(text, ':'), *own = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
+		if (own == NULL) continue;
+		*own++ = '\0';
+		bool first_version = strstr(controllers, "memory") != NULL;
+		if (!first_version && (controllers[1] != '\0' || *group != '\0')) continue;
+		snprintf(group, sizeof group, "%s", own);
+		two = !first_version;
+		if (first_version) break;
+	}
+	if (file != NULL) fclose(file);
+	say("control group", *group != '\0', group, two ? "version 2" : "version 1");
+	snprintf(path, sizeof path, two ? "/sys/fs/cgroup%s/memory.max" : "/sys/fs/cgroup/memory%s/memory.limit_in_bytes",
+	         group);
 	bool limited = access(path, R_OK) == 0;
 	char limit[64];
 	say("memory limit of the group", limited, line_of(path, limit, sizeof limit),

@@ -17,7 +17,7 @@ static const struct {
      "run a program on hypool and see where its memory goes"},
 	{"report", hypi_cmd_report, "report [options] FILE", "show a report that was kept"},
 	{"diff", hypi_cmd_diff, "diff [options] BEFORE AFTER", "compare two reports by call site"},
-	{"top", hypi_cmd_top, "top [options] PID", "watch a process that keeps live statistics"},
+	{"top", hypi_cmd_top, "top [options] [PID]", "watch a process that keeps live statistics"},
 	{"doctor", hypi_cmd_doctor, "doctor [--json]",
      "options in effect and where each came from, what the system offers, what is off"},
 	{"replay", hypi_cmd_replay, "replay [--json] TRACE", "repeat a recorded trace on the malloc of this process"},

@@ -109,9 +109,10 @@ const model_site **model_sorted(const model *m, model_number by);
 /* Sums over all sites. */
 uint64_t model_sum(const model *m, model_number what);
 
-/* The report as text, as JSON, and as a page, on a stream. `top`: call sites at most. */
+/* The report as text, as JSON, and as a page, on a stream. `top`: functions at most in each part; `brief`: the parts that
+ * one wants to see after every run. */
 #include <stdio.h>
-void model_print(const model *m, FILE *to, unsigned top);
+void model_print(const model *m, FILE *to, unsigned top, bool brief);
 void model_print_json(const model *m, FILE *to);
 void model_print_html(const model *m, FILE *to);
 void model_print_folded(const model *m, FILE *to);

@@ -57,7 +57,17 @@ static void print_pools(const model *m, FILE *to) {
 	}
 }
 
-void model_print(const model *m, FILE *to, unsigned top) {
+static void print_advice(const model *m, FILE *to, unsigned top) {
+	bool lost = model_sum(m, LOST_BYTES) != 0;
+	unsigned shown = 0;
+	for (size_t i = 0; i < m->advice_count && shown < top; i++) {
+		if (lost && strcmp(m->advice[i].kind, "leak") == 0) continue; /* named above */
+		if (shown++ == 0) fprintf(to, "\nadvice\n");
+		fprintf(to, "  %s: %s\n", m->advice[i].kind, m->advice[i].text);
+	}
+}
+
+void model_print(const model *m, FILE *to, unsigned top, bool brief) {
 	char a[24], b[24], c[24];
 	fprintf(to, "%s (pid %s, %.1f s)\n", model_meta(m, "command"), model_meta(m, "pid"),
 	        strtod(model_meta(m, "duration_ms"), NULL) / 1000);
@@ -72,11 +82,10 @@ void model_print(const model *m, FILE *to, unsigned top) {
 		        hypi_cmd_bytes(strtod(model_meta(m, "mean_bytes"), NULL), a));
 	print_top(m, to, "lost", LOST_BYTES, LOST_COUNT, top);
 	print_top(m, to, "live at the peak", AT_PEAK_BYTES, AT_PEAK_COUNT, top);
-	print_top(m, to, "live at the end", LIVE_BYTES, LIVE_COUNT, top);
+	if (!brief) print_top(m, to, "live at the end", LIVE_BYTES, LIVE_COUNT, top);
 	print_top(m, to, "allocated in all", BYTES, COUNT, top);
 	print_pools(m, to);
-	if (m->advice_count != 0) fprintf(to, "\nadvice\n");
-	for (size_t i = 0; i < m->advice_count; i++) fprintf(to, "  %s: %s\n", m->advice[i].kind, m->advice[i].text);
+	print_advice(m, to, brief ? 5 : 50);
 }
 
 static void json_pairs(FILE *to, const char *name, const model_pair *pairs, size_t count, bool numbers) {

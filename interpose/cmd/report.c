@@ -36,7 +36,7 @@ int hypi_cmd_report(int argc, char **argv) {
 	} else if (folded) {
 		model_print_folded(m, stdout);
 	} else {
-		model_print(m, stdout, top);
+		model_print(m, stdout, top, false);
 	}
 	model_free(m);
 	return status;
@@ -61,10 +61,11 @@ static int by_size(const void *a, const void *b) {
 	return p != q ? (p < q ? 1 : -1) : strcmp(x->key, y->key);
 }
 
-static size_t add(change *to, const model *m, int sign) {
+/* `by_stack`: the key is the stack by names, for addresses differ from run to run; else the function. */
+static size_t add(change *to, const model *m, int sign, bool by_stack) {
 	for (size_t i = 0; i < m->site_count; i++) {
 		const model_site *site = &m->sites[i];
-		to[i] = (change){site->key,
+		to[i] = (change){by_stack ? site->key : model_place(m, site),
 		                 m,
 		                 site,
 		                 sign * (int64_t)site->n[LIVE_BYTES],
@@ -75,7 +76,7 @@ static size_t add(change *to, const model *m, int sign) {
 	return m->site_count;
 }
 
-/* Sums up what has the same stack, by names: addresses differ from run to run. */
+/* Sums up what has the same key. */
 static size_t merge(change *all, size_t count) {
 	size_t kept = 0;
 	qsort(all, count, sizeof *all, by_key);
@@ -93,11 +94,17 @@ static size_t merge(change *all, size_t count) {
 	return kept;
 }
 
+static const char *signed_bytes(int64_t bytes, char ret_text[32]) {
+	char text[24];
+	hypi_cmd_bytes((double)llabs(bytes), text);
+	snprintf(ret_text, 32, "%s%s", bytes < 0 ? "-" : bytes > 0 ? "+" : "", text);
+	return ret_text;
+}
+
 static void print_change(const change *c) {
-	char a[24], b[24];
-	printf("  %+14lld B live (%s)  %+14lld B in all (%s)  %s\n", (long long)c->live_bytes,
-	       hypi_cmd_bytes((double)c->live_bytes, a), (long long)c->bytes, hypi_cmd_bytes((double)c->bytes, b),
-	       model_place(c->of, c->site));
+	char a[32], b[32];
+	printf("%12s %+10lld %12s %+10lld  %.100s\n", signed_bytes(c->live_bytes, a), (long long)c->live_count,
+	       signed_bytes(c->bytes, b), (long long)c->count, model_place(c->of, c->site));
 }
 
 static void print_change_json(const change *c, bool first) {
@@ -133,16 +140,16 @@ int hypi_cmd_diff(int argc, char **argv) {
 	if (after == NULL) return model_free(before), 1;
 	change *all = calloc(before->site_count + after->site_count + 1, sizeof *all);
 	if (all == NULL) return hypi_cmd_fail(1, "out of memory");
-	size_t count = add(all, after, 1);
-	count += add(all + count, before, -1);
+	size_t count = add(all, after, 1, json);
+	count += add(all + count, before, -1, json);
 	count = merge(all, count);
 	int64_t live = (int64_t)(model_stat(after, "current_bytes") - model_stat(before, "current_bytes"));
 	int64_t peak = (int64_t)(model_stat(after, "peak_resident_bytes") - model_stat(before, "peak_resident_bytes"));
-	char a[24], b[24];
+	char a[32], b[32];
 	if (json) printf("{\"live_bytes\":%lld,\"peak_resident_bytes\":%lld,\"sites\":[", (long long)live, (long long)peak);
 	else
-		printf("live at the end %+lld B (%s), peak resident %+lld B (%s)\n", (long long)live,
-		       hypi_cmd_bytes((double)live, a), (long long)peak, hypi_cmd_bytes((double)peak, b));
+		printf("live at the end %s, peak resident %s\n%12s %10s %12s %10s  function\n", signed_bytes(live, a),
+		       signed_bytes(peak, b), "live", "blocks", "in all", "blocks");
 	for (size_t i = 0; i < count && i < top && (all[i].live_bytes != 0 || all[i].bytes != 0); i++) {
 		if (json) print_change_json(&all[i], i == 0);
 		else print_change(&all[i]);

@@ -227,7 +227,7 @@ static void summary(const run_options *o, const model *m, const struct rusage *u
 		return;
 	}
 	fprintf(stderr, "\nhypool: ");
-	if (m != NULL) model_print(m, stderr, 5);
+	if (m != NULL) model_print(m, stderr, 3, true);
 	else fprintf(stderr, "no report: the program ended without its exit handlers, or is statically linked\n");
 	if (others != 0)
 		fprintf(stderr, "%u processes that it started wrote reports of their own; they are not in this one\n", others);

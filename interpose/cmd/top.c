@@ -8,6 +8,7 @@
 #include "os/os.h"
 #include "tracking/live.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -96,6 +97,35 @@ static void print_text(hypi_live_page *p, const hypi_live_page *last) {
 		       100 * (double)(p->classes[i].active * p->classes[i].block_bytes) / (double)p->classes[i].span_bytes);
 }
 
+/* The process to watch when none is named: the only one that keeps a page. 0: there is none, or several, and they were
+ * listed. */
+static long find_process(void) {
+	DIR *dir = opendir("/dev/shm");
+	long found = 0;
+	unsigned count = 0;
+	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+		long pid = strncmp(entry->d_name, "hypool.", 7) == 0 ? strtol(entry->d_name + 7, NULL, 10) : 0;
+		char path[64], command[HYPI_LIVE_COMMAND] = "";
+		snprintf(path, sizeof path, "/dev/shm/hypool.%ld", pid);
+		if (pid <= 0 || access(path, R_OK) != 0 || kill((pid_t)pid, 0) != 0) continue;
+		snprintf(path, sizeof path, "/proc/%ld/cmdline", pid);
+		FILE *file = fopen(path, "re");
+		if (file != NULL) {
+			size_t n = fread(command, 1, sizeof command - 1, file);
+			for (size_t i = 0; i + 1 < n; i++)
+				if (command[i] == '\0') command[i] = ' ';
+			fclose(file);
+		}
+		if (count++ == 0) found = pid;
+		fprintf(stderr, "%8ld  %s\n", pid, command);
+	}
+	if (dir != NULL) closedir(dir);
+	if (count > 1) hypi_cmd_fail(0, "top: which of these?");
+	if (count == 0)
+		hypi_cmd_fail(0, "top: no process keeps live statistics: start one with `hypool run --live -- PROGRAM`");
+	return count == 1 ? found : 0;
+}
+
 int hypi_cmd_top(int argc, char **argv) {
 	bool json = false, screen = isatty(1);
 	long pid = 0, rounds = screen ? -1 : 1;
@@ -103,14 +133,16 @@ int hypi_cmd_top(int argc, char **argv) {
 	const char *text;
 	for (int at = 0; at < argc;) {
 		if (hypi_cmd_flag(argv, &at, "--help"))
-			return puts("usage: hypool top [--json] [-n ROUNDS] [-d SECONDS] PID") < 0;
+			return puts("usage: hypool top [--json] [-n ROUNDS] [-d SECONDS] [PID]\nWithout PID: the process that "
+			            "keeps live statistics, or a list of them.") < 0;
 		if (hypi_cmd_flag(argv, &at, "--json")) json = true;
 		else if (hypi_cmd_value(argc, argv, &at, "-n", &text)) rounds = strtol(text, NULL, 10);
 		else if (hypi_cmd_value(argc, argv, &at, "-d", &text)) seconds = strtod(text, NULL);
 		else if (pid == 0 && (pid = strtol(argv[at], NULL, 10)) > 0) at++;
 		else return hypi_cmd_fail(2, "top: what is %s?", argv[at]);
 	}
-	if (pid <= 0) return hypi_cmd_fail(2, "top: which process?");
+	if (pid == 0) pid = find_process();
+	if (pid <= 0) return 1;
 	const hypi_live_page *page = open_page(pid);
 	if (page == NULL) return 1;
 	static hypi_live_page now, last;

@@ -90,12 +90,14 @@ static void lifetime(finder *f, const hypi_site *site, uint32_t now_ms) {
 
 /* What rounding up to size classes costs at one site. */
 static void slack(finder *f, const hypi_site *site) {
-	if (site->picks < LEAST_PICKS || site->slack_bytes < MIB || site->slack_bytes * 3 < site->bytes) return;
+	if (site->picks < LEAST_PICKS || site->bytes <= 0 || site->slack_bytes * 3 < site->bytes) return;
+	double at_most = site->slack_bytes / site->bytes * site->peak_bytes; /* what was held at once */
+	if (at_most < MIB) return;
 	hypi_format(f->text, sizeof f->text,
 	            "%s asks for %llu bytes a block and gets %llu: %llu MiB of rounding. Pack several into one block.",
 	            place_of(f, site), (ull)(site->bytes / site->count),
-	            (ull)((site->bytes + site->slack_bytes) / site->count), (ull)(site->slack_bytes / MIB));
-	say(f, "slack", site->slack_bytes);
+	            (ull)((site->bytes + site->slack_bytes) / site->count), (ull)(at_most / MIB));
+	say(f, "slack", at_most);
 }
 
 /* One size class has most of very many allocations. */

@@ -260,10 +260,31 @@ bool hypi_symbols_is_allocator(const char *name) {
 	                                    "memalign", "posix_memalign", "valloc",         "pvalloc",      "strdup",
 	                                    "strndup",  "__strdup",       "__strndup",      "xmalloc",      "xrealloc",
 	                                    "xcalloc",  "free",           "operator delete"};
-	static const char *const begins[] = {"operator new", "hyp_",     "hypi_",     "_Znwm",
-	                                     "_Znam",        "zmalloc",  "zrealloc",  "zcalloc",
-	                                     "ztry",         "g_malloc", "g_realloc", "_PyObject_Malloc",
-	                                     "_PyMem_",      "PyMem_"};
+	static const char *const begins[] = {"operator new",
+	                                     "hyp_",
+	                                     "hypi_",
+	                                     "_Znwm",
+	                                     "_Znam",
+	                                     "zmalloc",
+	                                     "zrealloc",
+	                                     "zcalloc",
+	                                     "ztry",
+	                                     "g_malloc",
+	                                     "g_realloc",
+	                                     "g_slice_",
+	                                     "PyObject_Malloc",
+	                                     "PyObject_Calloc",
+	                                     "PyObject_Realloc",
+	                                     "_PyObject_Malloc",
+	                                     "_PyObject_Calloc",
+	                                     "_PyMem_",
+	                                     "PyMem_",
+	                                     "pymalloc_",
+	                                     "_PyObject_GC_",
+	                                     "_PyObject_Realloc",
+	                                     "new_arena",
+	                                     "arena_map_",
+	                                     "allocate_from_new_pool"};
 	for (size_t i = 0; i < HYP_ARRAY_LEN(whole); i++)
 		if (strcmp(name, whole[i]) == 0) return true;
 	for (size_t i = 0; i < HYP_ARRAY_LEN(begins); i++)
