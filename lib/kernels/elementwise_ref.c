@@ -5,67 +5,12 @@
  */
 #include <math.h>
 
-#include "kernels/fill.h"
+#include "kernels/elementwise.h"
 
 static inline float min_f32(float a, float b) { return a < b || a != a ? a : b; }
 static inline float max_f32(float a, float b) { return a > b || a != a ? a : b; }
 static inline double min_f64(double a, double b) { return a < b || a != a ? a : b; }
 static inline double max_f64(double a, double b) { return a > b || a != a ? a : b; }
-
-/* One function a form. x is the left operand, y the right one. */
-#define BINARY(type, name, expr) \
-	static void name##_vv(void *dst, const void *a, const void *b, size_t n) { \
-		type *d = dst; \
-		const type *p = a, *q = b; \
-		for (size_t i = 0; i < n; i++) { \
-			type x = p[i], y = q[i]; \
-			d[i] = expr; \
-		} \
-	} \
-	static void name##_vs(void *dst, const void *a, const void *b, size_t n) { \
-		type *d = dst; \
-		const type *p = a; \
-		const type y = *(const type *)b; \
-		for (size_t i = 0; i < n; i++) { \
-			type x = p[i]; \
-			d[i] = expr; \
-		} \
-	} \
-	static void name##_sv(void *dst, const void *a, const void *b, size_t n) { \
-		type *d = dst; \
-		const type *q = b; \
-		const type x = *(const type *)a; \
-		for (size_t i = 0; i < n; i++) { \
-			type y = q[i]; \
-			d[i] = expr; \
-		} \
-	}
-
-#define COMPARE(type, name, op) \
-	static void name##_vv(uint8_t *dst, const void *a, const void *b, size_t n) { \
-		const type *p = a, *q = b; \
-		for (size_t i = 0; i < n; i++) dst[i] = p[i] op q[i]; \
-	} \
-	static void name##_vs(uint8_t *dst, const void *a, const void *b, size_t n) { \
-		const type *p = a; \
-		const type y = *(const type *)b; \
-		for (size_t i = 0; i < n; i++) dst[i] = p[i] op y; \
-	} \
-	static void name##_sv(uint8_t *dst, const void *a, const void *b, size_t n) { \
-		const type *q = b; \
-		const type x = *(const type *)a; \
-		for (size_t i = 0; i < n; i++) dst[i] = x op q[i]; \
-	}
-
-#define UNARY(type, name, expr) \
-	static void name(void *dst, const void *a, size_t n) { \
-		type *d = dst; \
-		const type *p = a; \
-		for (size_t i = 0; i < n; i++) { \
-			type x = p[i]; \
-			d[i] = expr; \
-		} \
-	}
 
 /* The functions of one real, in f64. */
 static double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
@@ -76,34 +21,29 @@ static double gelu_tanh(double x) {
 static double silu(double x) { return x / (1.0 + exp(-x)); }
 
 #define FLOAT_KERNELS(type, t) \
-	BINARY(type, add_##t, x + y) \
-	BINARY(type, sub_##t, x - y) \
-	BINARY(type, mul_##t, x *y) \
-	BINARY(type, div_##t, x / y) \
-	BINARY(type, min_##t, min_##t(x, y)) \
-	BINARY(type, max_##t, max_##t(x, y)) \
-	COMPARE(type, eq_##t, ==) \
-	COMPARE(type, ne_##t, !=) \
-	COMPARE(type, lt_##t, <) \
-	COMPARE(type, le_##t, <=) \
-	COMPARE(type, gt_##t, >) \
-	COMPARE(type, ge_##t, >=) \
-	UNARY(type, neg_##t, -x) \
-	UNARY(type, relu_##t, (x > 0 || x != x) ? x : 0) \
-	UNARY(type, exp_##t, (type)exp((double)x)) \
-	UNARY(type, log_##t, (type)log((double)x)) \
-	UNARY(type, tanh_##t, (type)tanh((double)x)) \
-	UNARY(type, sigmoid_##t, (type)sigmoid((double)x)) \
-	UNARY(type, gelu_##t, (type)gelu((double)x)) \
-	UNARY(type, gelu_tanh_##t, (type)gelu_tanh((double)x)) \
-	UNARY(type, silu_##t, (type)silu((double)x))
+	PLAIN_BINARY(type, add_##t, x + y) \
+	PLAIN_BINARY(type, sub_##t, x - y) \
+	PLAIN_BINARY(type, mul_##t, x *y) \
+	PLAIN_BINARY(type, div_##t, x / y) \
+	PLAIN_BINARY(type, min_##t, min_##t(x, y)) \
+	PLAIN_BINARY(type, max_##t, max_##t(x, y)) \
+	PLAIN_COMPARES(type, t) \
+	PLAIN_UNARY(type, neg_##t, -x) \
+	PLAIN_UNARY(type, relu_##t, (x > 0 || x != x) ? x : 0) \
+	PLAIN_UNARY(type, exp_##t, (type)exp((double)x)) \
+	PLAIN_UNARY(type, log_##t, (type)log((double)x)) \
+	PLAIN_UNARY(type, tanh_##t, (type)tanh((double)x)) \
+	PLAIN_UNARY(type, sigmoid_##t, (type)sigmoid((double)x)) \
+	PLAIN_UNARY(type, gelu_##t, (type)gelu((double)x)) \
+	PLAIN_UNARY(type, gelu_tanh_##t, (type)gelu_tanh((double)x)) \
+	PLAIN_UNARY(type, silu_##t, (type)silu((double)x))
 
 FLOAT_KERNELS(float, f32)
 FLOAT_KERNELS(double, f64)
-UNARY(float, abs_f32, fabsf(x))
-UNARY(double, abs_f64, fabs(x))
-UNARY(float, sqrt_f32, sqrtf(x))
-UNARY(double, sqrt_f64, sqrt(x))
+PLAIN_UNARY(float, abs_f32, fabsf(x))
+PLAIN_UNARY(double, abs_f64, fabs(x))
+PLAIN_UNARY(float, sqrt_f32, sqrtf(x))
+PLAIN_UNARY(double, sqrt_f64, sqrt(x))
 
 static void fma_f32(float *dst, const float *a, float s, const float *b, size_t n) {
 	for (size_t i = 0; i < n; i++) dst[i] = fmaf(a[i], s, b[i]);
@@ -118,25 +58,9 @@ static void fma_s_f64(double *dst, const double *a, double s, double b, size_t n
 	for (size_t i = 0; i < n; i++) dst[i] = fma(a[i], s, b);
 }
 
-#define SET_FORMS(slot, name) ((slot)[HYPI_VV] = name##_vv, (slot)[HYPI_VS] = name##_vs, (slot)[HYPI_SV] = name##_sv)
-
 #define SET_FLOAT(e, num, t) \
 	do { \
-		SET_FORMS((e)->binary[num][HYPI_ADD], add_##t); \
-		SET_FORMS((e)->binary[num][HYPI_SUB], sub_##t); \
-		SET_FORMS((e)->binary[num][HYPI_MUL], mul_##t); \
-		SET_FORMS((e)->binary[num][HYPI_DIV], div_##t); \
-		SET_FORMS((e)->binary[num][HYPI_MIN], min_##t); \
-		SET_FORMS((e)->binary[num][HYPI_MAX], max_##t); \
-		SET_FORMS((e)->compare[num][HYPI_EQ], eq_##t); \
-		SET_FORMS((e)->compare[num][HYPI_NE], ne_##t); \
-		SET_FORMS((e)->compare[num][HYPI_LT], lt_##t); \
-		SET_FORMS((e)->compare[num][HYPI_LE], le_##t); \
-		SET_FORMS((e)->compare[num][HYPI_GT], gt_##t); \
-		SET_FORMS((e)->compare[num][HYPI_GE], ge_##t); \
-		(e)->unary[num][HYPI_NEG] = neg_##t; \
-		(e)->unary[num][HYPI_ABS] = abs_##t; \
-		(e)->unary[num][HYPI_RELU] = relu_##t; \
+		SET_NUMBER(e, num, t); \
 		(e)->unary[num][HYPI_SQRT] = sqrt_##t; \
 		(e)->unary[num][HYPI_EXP] = exp_##t; \
 		(e)->unary[num][HYPI_LOG] = log_##t; \

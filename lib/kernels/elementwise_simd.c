@@ -4,6 +4,7 @@
  * Each kernel is a loop of four vectors, of one, and a last masked one, around one expression. Large results that
  * will not fit the caches are written past them (stream), which spares reading what is about to be overwritten.
  */
+#include "kernels/elementwise.h"
 #include "kernels/vec.h"
 #include "kernels/vec_math.h"
 
@@ -159,25 +160,9 @@ static void fma_s_f64(double *d, const double *a, double s, double b, size_t n) 
 	LOOP(vd, double, vd_load(a + i), y, vd_load_n(a + i, r), y, FMA_D)
 }
 
-#define SET_FORMS(slot, name) ((slot)[HYPI_VV] = name##_vv, (slot)[HYPI_VS] = name##_vs, (slot)[HYPI_SV] = name##_sv)
-
 #define SET_FLOAT(e, num, t) \
 	do { \
-		SET_FORMS((e)->binary[num][HYPI_ADD], add_##t); \
-		SET_FORMS((e)->binary[num][HYPI_SUB], sub_##t); \
-		SET_FORMS((e)->binary[num][HYPI_MUL], mul_##t); \
-		SET_FORMS((e)->binary[num][HYPI_DIV], div_##t); \
-		SET_FORMS((e)->binary[num][HYPI_MIN], min_##t); \
-		SET_FORMS((e)->binary[num][HYPI_MAX], max_##t); \
-		SET_FORMS((e)->compare[num][HYPI_EQ], eq_##t); \
-		SET_FORMS((e)->compare[num][HYPI_NE], ne_##t); \
-		SET_FORMS((e)->compare[num][HYPI_LT], lt_##t); \
-		SET_FORMS((e)->compare[num][HYPI_LE], le_##t); \
-		SET_FORMS((e)->compare[num][HYPI_GT], gt_##t); \
-		SET_FORMS((e)->compare[num][HYPI_GE], ge_##t); \
-		(e)->unary[num][HYPI_NEG] = neg_##t; \
-		(e)->unary[num][HYPI_ABS] = abs_##t; \
-		(e)->unary[num][HYPI_RELU] = relu_##t; \
+		SET_NUMBER(e, num, t); \
 		(e)->unary[num][HYPI_SQRT] = sqrt_##t; \
 		(e)->fma_##t = fma_##t; \
 		(e)->fma_s_##t = fma_s_##t; \
