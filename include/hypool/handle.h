@@ -37,18 +37,18 @@ typedef struct hyp_handle_info {
 /* A block of `bytes` at a multiple of `alignment` (a power of two; 0: 16). `device`: the device of the pool's backing;
  * -1: whichever it is. HYP_ERR_INVALID, HYP_ERR_DEVICE (the pool is on another device), HYP_ERR_NO_MEMORY,
  * HYP_ERR_LIMIT. Small blocks O(1). */
-HYP_API HYP_NODISCARD hyp_status hyp_handle_alloc(hyp_pool *pool, size_t bytes, size_t alignment, int device,
-                                                  hyp_handle *ret_handle);
+HYP_HOT_API HYP_NODISCARD hyp_status hyp_handle_alloc(hyp_pool *pool, size_t bytes, size_t alignment, int device,
+                                                      hyp_handle *ret_handle);
 
 /* HYP_ERR_BUSY: it is locked. HYP_ERR_STALE, HYP_ERR_FOREIGN, HYP_ERR_INVALID (never a handle). */
-HYP_API HYP_NODISCARD hyp_status hyp_handle_free(hyp_pool *pool, hyp_handle handle);
+HYP_HOT_API HYP_NODISCARD hyp_status hyp_handle_free(hyp_pool *pool, hyp_handle handle);
 
 /* Pins the block and gives its address, which the processor can use if the pool's backing is HYP_BACKING_HOST. The
  * block stays there until as many unlocks as locks. HYP_ERR_STALE, HYP_ERR_FOREIGN, HYP_ERR_INVALID. */
-HYP_API HYP_NODISCARD hyp_status hyp_handle_lock(hyp_pool *pool, hyp_handle handle, void **ret_p);
+HYP_HOT_API HYP_NODISCARD hyp_status hyp_handle_lock(hyp_pool *pool, hyp_handle handle, void **ret_p);
 
 /* HYP_ERR_INVALID also: it is not locked. */
-HYP_API HYP_NODISCARD hyp_status hyp_handle_unlock(hyp_pool *pool, hyp_handle handle);
+HYP_HOT_API HYP_NODISCARD hyp_status hyp_handle_unlock(hyp_pool *pool, hyp_handle handle);
 
 /* What is known of it. Does not count as a use. */
 HYP_API HYP_NODISCARD hyp_status hyp_handle_get_info(hyp_pool *pool, hyp_handle handle, hyp_handle_info *ret_info);

@@ -110,14 +110,14 @@ HYP_API const char *hyp_pool_name(const hyp_pool *pool);
 
 /* ---- blocks by pointer; as the functions of hypool.h of the same names, but for the pool ----
  * NULL with errno ENOMEM; EINVAL for a bad alignment; ENOTSUP when the pool serves handles only. */
-HYP_API void *hyp_pool_malloc(hyp_pool *pool, size_t bytes);
+HYP_HOT_API void *hyp_pool_malloc(hyp_pool *pool, size_t bytes);
 HYP_API void *hyp_pool_calloc(hyp_pool *pool, size_t count, size_t bytes);
 HYP_API void *hyp_pool_realloc(hyp_pool *pool, void *p, size_t bytes);
 HYP_API void *hyp_pool_aligned_alloc(hyp_pool *pool, size_t alignment, size_t bytes);
 
 /* `p` must be a block of this pool: another pool's ends the process with a line that says so. hyp_free takes blocks of
  * any pool, a little slower. */
-HYP_API void hyp_pool_free(hyp_pool *pool, void *p);
+HYP_HOT_API void hyp_pool_free(hyp_pool *pool, void *p);
 HYP_API size_t hyp_pool_usable_size(hyp_pool *pool, const void *p);
 
 /* The pool that a block belongs to, by its first byte; NULL when hypool does not know the pointer. */

@@ -15,6 +15,12 @@ extern "C" {
 #else
 #define HYP_API
 #endif
+/* Functions that take a few nanoseconds: called through the table of addresses, not by way of a stub that jumps there. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(HYP_BUILDING)
+#define HYP_HOT_API HYP_API __attribute__((noplt))
+#else
+#define HYP_HOT_API HYP_API
+#endif
 #if defined(__GNUC__)
 #define HYP_NODISCARD __attribute__((warn_unused_result))
 #else

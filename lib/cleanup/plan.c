@@ -70,7 +70,7 @@ static bool may_move(const census *c, const hypi_slot *slot, size_t bytes) {
 static bool is_locked(const hypi_slot *slot) {
 	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
 	uint64_t state = hypi_load_relaxed(&s->state);
-	return (state & HYPI_SLOT_COUNT) + (uint64_t)(int64_t)hypi_load_relaxed(&s->local) != HYPI_SLOT_ZERO;
+	return (state & HYPI_SLOT_COUNT) + (uint64_t)(int64_t)(int32_t)hypi_load_relaxed(&s->local) != HYPI_SLOT_ZERO;
 }
 
 /* A vessel seen for the first time; its record may be another's by now, and then only costs the plan precision. */

@@ -24,13 +24,19 @@ static bool is_live(uint64_t state, hyp_handle handle) {
 }
 
 HYP_INLINE hypi_handle_chunk *chunk_of(hyp_handle handle) {
-	uint32_t id = (uint32_t)handle >> HYPI_CHUNK_LOG2;
 	/* acquire: pairs with the release in new_chunk */
-	return HYP_LIKELY(id < HYPI_CHUNKS) ? hypi_load_acquire(&directory[id]) : NULL;
+	return hypi_load_acquire(&directory[(uint32_t)handle >> (HYPI_SLOT_LOG2 + HYPI_CHUNK_LOG2)]);
 }
 
 HYP_INLINE hypi_slot *slot_in(hypi_handle_chunk *chunk, hyp_handle handle) {
-	return &chunk->slots[handle & (HYPI_CHUNK_SLOTS - 1)];
+	return (hypi_slot *)((char *)chunk->slots + (handle & ((HYPI_CHUNK_SLOTS - 1) << HYPI_SLOT_LOG2)));
+}
+
+/* The place in its chunk that a handle names. */
+static uint32_t place_of(hyp_handle handle) { return (uint32_t)(handle >> HYPI_SLOT_LOG2) & (HYPI_CHUNK_SLOTS - 1); }
+
+static hyp_handle name_of(const hypi_handle_chunk *chunk, uint32_t place, uint64_t state) {
+	return (state >> 32) << 32 | chunk->id << (HYPI_SLOT_LOG2 + HYPI_CHUNK_LOG2) | place << HYPI_SLOT_LOG2;
 }
 
 hypi_slot *hypi_slot_of(hyp_handle handle) { return slot_in(chunk_of(handle), handle); }
@@ -39,11 +45,12 @@ hypi_slot *hypi_slot_of(hyp_handle handle) { return slot_in(chunk_of(handle), ha
 static hyp_status look_up(hyp_pool *pool, hyp_handle handle, hypi_handle_chunk **ret_chunk, hypi_slot **ret_slot) {
 	hypi_handle_chunk *chunk = chunk_of(handle);
 	if (chunk == NULL || generation_of(handle) == 0) return HYP_ERR_INVALID;
+	if (handle & ((1u << HYPI_SLOT_LOG2) - 1)) return HYP_ERR_INVALID;
 	/* A handle of a pool that is gone is stale; of one that is there, foreign. */
 	hyp_pool *owner = hypi_load_acquire(&chunk->pool); /* pairs with the release in take_chunk */
 	if (owner == NULL) return HYP_ERR_STALE;
 	if (owner != pool) return HYP_ERR_FOREIGN;
-	if ((handle & (HYPI_CHUNK_SLOTS - 1)) >= hypi_load_acquire(&chunk->carved)) return HYP_ERR_INVALID;
+	if (place_of(handle) >= hypi_load_acquire(&chunk->carved)) return HYP_ERR_INVALID;
 	*ret_chunk = chunk;
 	*ret_slot = slot_in(chunk, handle);
 	return is_live(hypi_load_relaxed(&(*ret_slot)->state), handle) ? HYP_OK : HYP_ERR_STALE;
@@ -52,7 +59,7 @@ static hyp_status look_up(hyp_pool *pool, hyp_handle handle, hypi_handle_chunk *
 /* Locks on the block, the owner's and the others'. */
 static int64_t locks_of(const hypi_slot *slot, uint64_t state) {
 	/* acquire: pairs with the owner's release in unlock */
-	int32_t local = hypi_load_acquire(&((hypi_slot *)(uintptr_t)slot)->local);
+	int32_t local = (int32_t)hypi_load_acquire(&((hypi_slot *)(uintptr_t)slot)->local);
 	return (int64_t)(state & HYPI_SLOT_COUNT) - (int64_t)HYPI_SLOT_ZERO + local;
 }
 
@@ -101,7 +108,7 @@ static hypi_slot *carve(hyp_pool *pool, hypi_heap *heap) {
 		uint32_t at = hypi_load_relaxed(&chunk->carved);
 		hypi_slot *slot = &chunk->slots[at];
 		uint64_t generation = hypi_load_relaxed(&slot->state) >> 32;
-		slot->index = chunk->id << HYPI_CHUNK_LOG2 | at;
+		hypi_store_relaxed(&slot->name, name_of(chunk, at, 0));
 		hypi_store_relaxed(&slot->owner, hypi_os_barrier_ready() ? heap : NULL);
 		hypi_store_relaxed(&slot->local, 0);
 		if (generation == 0) generation = 1;
@@ -134,6 +141,12 @@ static void give_slot(hypi_slot *slot, hypi_heap *heap, const hypi_heap *mine) {
 
 /* ---- holding: nobody has the block locked, and nobody can lock it until it is let go ---- */
 
+/* release: pairs with the acquire of whoever locks next; the block's new address comes before its name. */
+static void let_go(hypi_slot *slot, hyp_handle handle) {
+	hypi_store_release(&slot->name, handle);
+	atomic_fetch_and_explicit(&slot->state, ~HYPI_SLOT_HELD, memory_order_release);
+}
+
 static hyp_status hold(hypi_slot *slot, hyp_handle handle, const hypi_heap *mine) {
 	uint64_t state = hypi_load_relaxed(&slot->state);
 	for (;;) {
@@ -147,16 +160,14 @@ static hyp_status hold(hypi_slot *slot, hyp_handle handle, const hypi_heap *mine
 		/* Pairs with let_go, and with the compare-and-swaps of lock and unlock. */
 		if (hypi_cas_weak_acq_rel(&slot->state, &state, state | HYPI_SLOT_HELD)) break;
 	}
+	hypi_store_relaxed(&slot->name, (uint32_t)handle);
 	const hypi_heap *owner = hypi_load_relaxed(&slot->owner);
 	bool barred = owner == NULL || owner == mine || hypi_os_barrier();
 	state = hypi_load_acquire(&slot->state);
 	if (barred && locks_of(slot, state) == 0) return HYP_OK;
-	atomic_fetch_and_explicit(&slot->state, ~HYPI_SLOT_HELD, memory_order_release);
+	let_go(slot, handle);
 	return barred ? HYP_ERR_BUSY : HYP_ERR_OS;
 }
-
-/* release: pairs with the acquire of whoever locks next */
-static void let_go(hypi_slot *slot) { atomic_fetch_and_explicit(&slot->state, ~HYPI_SLOT_HELD, memory_order_release); }
 
 /* ---- blocks ---- */
 
@@ -253,7 +264,9 @@ hyp_status hyp_handle_alloc(hyp_pool *pool, size_t bytes, size_t alignment, int 
 	hypi_store_relaxed(&slot->small, block.small);
 	uint64_t state = hypi_load_relaxed(&slot->state) | HYPI_SLOT_LIVE;
 	hypi_store_release(&slot->state, state); /* pairs with the acquire in lock and hold */
-	*ret_handle = (state >> 32) << 32 | slot->index;
+	hyp_handle handle = (state >> 32) << 32 | (uint32_t)hypi_load_relaxed(&slot->name);
+	hypi_store_relaxed(&slot->name, handle);
+	*ret_handle = handle;
 	return HYP_OK;
 }
 
@@ -296,6 +309,7 @@ hyp_status hyp_handle_free(hyp_pool *pool, hyp_handle handle) {
 		if (state & HYPI_SLOT_HELD) return free_held(pool, chunk, slot, handle, mine);
 		if (locks_of(slot, state) != 0) return HYP_ERR_BUSY;
 	} while (!hypi_cas_weak_acq_rel(&slot->state, &state, freed_state(state)));
+	hypi_store_relaxed(&slot->name, (uint32_t)handle);
 	retire(pool, chunk, slot, mine);
 	return HYP_OK;
 }
@@ -325,28 +339,29 @@ static HYP_NOINLINE hyp_status lock_shared(hyp_pool *pool, hyp_handle handle, vo
 	return HYP_OK;
 }
 
-/* Whether the caller is the owner of a slot of its heap in `pool`: the serial says that the heap is of this pool. */
-HYP_INLINE bool is_owner(const hyp_pool *pool, hypi_slot *slot) {
-	return hypi_self.pool_serial == pool->engine.serial && hypi_load_relaxed(&slot->owner) == hypi_self.pool_heap;
+/* The slot of a handle when it is live, of `pool`, not held, and the caller is its owner; else NULL. The serial says that
+ * the caller's heap is of this pool, and so is a slot that the heap owns. */
+HYP_INLINE hypi_slot *own_slot(const hyp_pool *pool, hyp_handle handle) {
+	hypi_handle_chunk *chunk = chunk_of(handle);
+	if (HYP_UNLIKELY(chunk == NULL) || HYP_UNLIKELY(pool == NULL)) return NULL;
+	if (HYP_UNLIKELY(hypi_self.pool_serial != pool->engine.serial)) return NULL;
+	hypi_slot *slot = slot_in(chunk, handle);
+	if (HYP_UNLIKELY(hypi_load_relaxed(&slot->owner) != hypi_self.pool_heap)) return NULL;
+	return HYP_LIKELY(hypi_load_relaxed(&slot->name) == handle) ? slot : NULL;
 }
 
-hyp_status hyp_handle_lock(hyp_pool *pool, hyp_handle handle, void **ret_p) {
-	hypi_handle_chunk *chunk = chunk_of(handle);
-	if (HYP_UNLIKELY(chunk == NULL) || HYP_UNLIKELY(pool == NULL) || HYP_UNLIKELY(ret_p == NULL))
-		return HYP_ERR_INVALID;
-	hypi_slot *slot = slot_in(chunk, handle);
-	uint64_t wanted = generation_of(handle) << 2 | 2; /* LIVE, and not HELD */
-	if (HYP_LIKELY(is_owner(pool, slot)) && HYP_LIKELY(hypi_load_relaxed(&slot->state) >> 30 == wanted)) {
-		int32_t local = hypi_load_relaxed(&slot->local);
-		hypi_store_relaxed(&slot->local, local + 1);
+HYP_CACHE_ALIGNED hyp_status hyp_handle_lock(hyp_pool *pool, hyp_handle handle, void **ret_p) {
+	hypi_slot *slot = own_slot(pool, handle);
+	if (HYP_LIKELY(slot != NULL) && HYP_LIKELY(ret_p != NULL)) {
+		hypi_count_up(&slot->local);
 		/* The processor's barrier is the other side's to make: see hold. */
 		atomic_signal_fence(memory_order_seq_cst);
-		if (HYP_LIKELY(hypi_load_acquire(&slot->state) >> 30 == wanted)) { /* pairs with let_go */
+		if (HYP_LIKELY(hypi_load_acquire(&slot->name) == handle)) { /* pairs with let_go */
 			hypi_store_relaxed(&slot->used_ms, hypi_load_relaxed(&pool->engine.clock_ms));
 			*ret_p = (void *)hypi_load_relaxed(&slot->address);
 			return HYP_OK;
 		}
-		hypi_store_release(&slot->local, local);
+		hypi_store_release(&slot->local, hypi_load_relaxed(&slot->local) - 1);
 	}
 	return lock_shared(pool, handle, ret_p);
 }
@@ -365,15 +380,12 @@ static HYP_NOINLINE hyp_status unlock_shared(hyp_pool *pool, hyp_handle handle) 
 	return HYP_OK;
 }
 
-hyp_status hyp_handle_unlock(hyp_pool *pool, hyp_handle handle) {
-	hypi_handle_chunk *chunk = chunk_of(handle);
-	if (HYP_UNLIKELY(chunk == NULL) || HYP_UNLIKELY(pool == NULL)) return HYP_ERR_INVALID;
-	hypi_slot *slot = slot_in(chunk, handle);
-	if (HYP_LIKELY(is_owner(pool, slot))) {
-		uint64_t state = hypi_load_relaxed(&slot->state);
-		int32_t local = hypi_load_relaxed(&slot->local);
-		int64_t locks = (int64_t)(state & HYPI_SLOT_COUNT) - (int64_t)HYPI_SLOT_ZERO + local;
-		if (HYP_LIKELY(is_live(state, handle)) && HYP_LIKELY(locks > 0)) {
+HYP_CACHE_ALIGNED hyp_status hyp_handle_unlock(hyp_pool *pool, hyp_handle handle) {
+	hypi_slot *slot = own_slot(pool, handle);
+	if (HYP_LIKELY(slot != NULL)) {
+		uint32_t local = hypi_load_relaxed(&slot->local);
+		int32_t others = (int32_t)(hypi_load_relaxed(&slot->state) & HYPI_SLOT_COUNT);
+		if (HYP_LIKELY(others + (int32_t)local > (int32_t)HYPI_SLOT_ZERO)) {
 			/* release: pairs with the acquire in locks_of; what was written under the lock is seen by who moves it */
 			hypi_store_release(&slot->local, local - 1);
 			return HYP_OK;
@@ -435,7 +447,7 @@ static hyp_status move_to_size(hyp_pool *pool, hypi_slot *slot, hyp_handle handl
 	status = hold(slot, handle, hypi_heap_of(&pool->engine));
 	size_t have = hypi_load_relaxed(&slot->bytes);
 	if (status == HYP_OK && same && have != bytes) {
-		let_go(slot);
+		let_go(slot, handle);
 		status = HYP_ERR_BUSY;
 	}
 	if (status == HYP_OK) {
@@ -443,7 +455,7 @@ static hyp_status move_to_size(hyp_pool *pool, hypi_slot *slot, hyp_handle handl
 		memcpy((void *)fresh.address, (void *)old.address, have < bytes ? have : bytes);
 		set_block(slot, &fresh);
 		hypi_store_relaxed(&slot->bytes, bytes);
-		let_go(slot);
+		let_go(slot, handle);
 		fresh = old;
 	}
 	block_free(pool, &fresh);
@@ -467,7 +479,7 @@ hyp_status hypi_handle_put_in(hyp_pool *pool, hyp_handle handle, size_t bytes, h
 	} else {
 		status = HYP_ERR_BUSY;
 	}
-	let_go(slot);
+	let_go(slot, handle);
 	*ret_ns = hypi_os_now_ns() - from_ns;
 	if (status == HYP_OK) hypi_add_relaxed(&hypi_pool_state_of(pool)->moves, 1);
 	return status;
@@ -495,7 +507,7 @@ hyp_status hyp_handle_realloc(hyp_pool *pool, hyp_handle handle, size_t bytes) {
 	size_t usable = usable_bytes(pool, slot);
 	bool fits = bytes <= usable && (bytes > usable / 2 || usable <= 32 || !hypi_pool_is_host(pool));
 	if (fits) hypi_store_relaxed(&slot->bytes, bytes);
-	let_go(slot);
+	let_go(slot, handle);
 	return fits ? HYP_OK : move_to_size(pool, slot, handle, bytes, false);
 }
 
@@ -511,7 +523,7 @@ void hypi_handles_walk(hyp_pool *pool, void (*visit)(void *context, hyp_handle h
 		for (uint32_t i = 0, n = hypi_load_acquire(&chunk->carved); i < n; i++) {
 			const hypi_slot *slot = &chunk->slots[i];
 			uint64_t state = hypi_load_acquire(&chunk->slots[i].state);
-			if (state & HYPI_SLOT_LIVE) visit(context, (state >> 32) << 32 | slot->index, slot);
+			if (state & HYPI_SLOT_LIVE) visit(context, name_of(chunk, i, state), slot);
 		}
 }
 
@@ -526,7 +538,8 @@ void hypi_handles_empty(hyp_pool *pool) {
 			uint64_t now = hypi_load_relaxed(&slot->state);
 			if ((now & HYPI_SLOT_LIVE) == 0) continue;
 			hypi_device_block block = block_of(slot);
-			if (device) hypi_device_free(pool, &block);         /* the host's go with their spans */
+			if (device) hypi_device_free(pool, &block); /* the host's go with their spans */
+			hypi_store_relaxed(&slot->name, name_of(chunk, i, 0));
 			hypi_store_release(&slot->state, freed_state(now)); /* pairs with the acquire in lock */
 		}
 		hypi_store_release(&chunk->pool, NULL); /* pairs with the acquire in look_up */
@@ -542,7 +555,8 @@ void hypi_handles_empty(hyp_pool *pool) {
 static const char *check_slot(hyp_pool *pool, const hypi_handle_chunk *chunk, uint32_t i) {
 	const hypi_slot *slot = &chunk->slots[i];
 	uint64_t state = hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->state);
-	if (slot->index != (chunk->id << HYPI_CHUNK_LOG2 | i)) return "a slot has another's index";
+	uint64_t name = hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->name);
+	if (name != name_of(chunk, i, (state & HYPI_SLOT_LIVE) != 0 ? state : 0)) return "a slot has another's name";
 	if (state >> 32 == 0) return "a slot has no generation";
 	if (state & HYPI_SLOT_HELD) return "a slot is held by nobody";
 	int64_t locks = locks_of(slot, state);

@@ -1,15 +1,17 @@
 /*
  * pool/handle.h: the record behind a handle, and what compaction does with it.
  *
- * A handle is generation << 32 | index. The index names a slot in the process's one table of slots, which is made of
+ * A handle is generation << 32 | chunk << 15 | place in the chunk << 6, so that its low half finds a slot without a shift.
+ * Chunk and place name a slot in the process's one table of slots, which is made of
  * chunks; a chunk belongs to one pool and to one heap of it as long as the pool lives, and a slot to its heap. So a
  * foreign handle is known by its chunk, and every slot has one thread that may take short cuts.
  *
  * Pins. A block is pinned while `local` + the state's count is not 0. `local` is the owner's: a plain load and store,
  * may be negative (others unlock what the owner locked, and the other way round; only the sum means something). Others
  * count in the state, by compare-and-swap. Whoever wants the block unpinned (free, move, resize) sets HELD in the
- * state, makes every processor take a barrier (os/barrier.h), and then looks at `local`: the owner stores `local` and
- * then loads the state, so either HELD is seen there or the pin is seen here.
+ * state and makes `name` name nothing, makes every processor take a barrier (os/barrier.h), and then looks at `local`: the owner
+ * stores `local` and then loads `name`, so either it is seen to be gone there or the pin is seen here. `name` is the handle
+ * while the block is live and nobody holds it: one comparison tells the owner all that the state would.
  *
  * Generations only rise. A slot whose generation would wrap is never used again (64 bytes for each 2^32 blocks).
  */
@@ -23,30 +25,31 @@
 /* All that is atomic but not said to be more is relaxed: a query may read it while another thread moves or frees the
  * block, and then looks at the state again. */
 typedef struct hypi_slot {
+	_Atomic uint64_t name;      /* the handle when live and not held; else its low half alone, which names nothing */
 	_Atomic uint64_t state;     /* generation << 32 | LIVE | HELD | others' locks + HYPI_SLOT_ZERO */
 	_Atomic(hypi_heap *) owner; /* whose thread may use `local`; NULL: nobody's (no barriers here) */
 	_Atomic uintptr_t address;
 	_Atomic size_t bytes;   /* as asked for */
 	_Atomic(void *) record; /* device memory: see hypi_device_block. Free: the next in its heap's list */
-	_Atomic int32_t local;  /* locks by the owner less unlocks by it */
+	_Atomic uint32_t local; /* locks by the owner less unlocks by it, as a signed number */
 	_Atomic uint32_t used_ms;
 	_Atomic uint32_t made_ms;
-	uint32_t index;
 	_Atomic uint16_t device;
 	_Atomic uint8_t align_log2;
 	_Atomic bool small;
 } hypi_slot;
 
-_Static_assert(sizeof(hypi_slot) == 64, "a slot is one cache line");
+_Static_assert(sizeof(hypi_slot) == 64, "a slot is one cache line, and a handle names it by its offset");
 
 #define HYPI_SLOT_LIVE (UINT64_C(1) << 31)
 #define HYPI_SLOT_HELD (UINT64_C(1) << 30)
 #define HYPI_SLOT_ZERO (UINT64_C(1) << 29) /* others' locks are counted from here: they may be negative */
 #define HYPI_SLOT_COUNT (HYPI_SLOT_HELD - 1)
 
+#define HYPI_SLOT_LOG2 6
 #define HYPI_CHUNK_LOG2 9
 #define HYPI_CHUNK_SLOTS (1u << HYPI_CHUNK_LOG2)
-#define HYPI_CHUNKS (1u << 17)
+#define HYPI_CHUNKS (1u << (32 - HYPI_SLOT_LOG2 - HYPI_CHUNK_LOG2))
 
 typedef struct hypi_handle_chunk {
 	hypi_slot slots[HYPI_CHUNK_SLOTS];
