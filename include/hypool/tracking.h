@@ -91,21 +91,22 @@ typedef enum hyp_pressure_level {
 
 /* Where a level came from, for who is told. */
 typedef enum hyp_pressure_source {
-	HYP_PRESSURE_FROM_USAGE, /* memory in use against the control groups' limits and the one below */
+	HYP_PRESSURE_FROM_USAGE, /* memory in use against the control groups' limits and the pool's */
 	HYP_PRESSURE_FROM_WATCH, /* what $MEMORY_PRESSURE_WATCH names (the service manager's protocol) */
 	HYP_PRESSURE_FROM_STALL, /* the kernel's pressure stall information */
-	HYP_PRESSURE_FROM_EVENTS /* the control group's memory.events */
+	HYP_PRESSURE_FROM_EVENTS /* the control groups' memory.events, memory.events.local or memory.failcnt */
 } hyp_pressure_source;
 
 typedef struct hyp_pressure_config {
 	size_t struct_bytes;    /* sizeof(hyp_pressure_config) */
-	uint64_t limit_bytes;   /* of the default pool's memory in use; 0: none */
+	uint64_t limit_bytes;   /* of the pool's memory in use; 0: the pool's own limits, if it has any */
 	uint16_t thresholds[4]; /* of LOW to CRITICAL in thousandths, rising; all 0: 700 800 900 950 */
 	uint16_t hysteresis;    /* thousandths below a threshold at which its level ends; 0: 30 */
 	uint32_t hold_ms;       /* how long a level that the system told of lasts without another word; 0: 2000 */
 	const char *watch;      /* instead of $MEMORY_PRESSURE_WATCH; "": none */
 	const char *write;      /* instead of $MEMORY_PRESSURE_WRITE: base64 */
 	const char *root;       /* in front of /proc and /sys; NULL: "" */
+	struct hyp_pool *pool;  /* whose use is looked at; NULL: the default pool's. It outlives the hyp_pressure */
 } hyp_pressure_config;
 
 typedef struct hyp_pressure hyp_pressure;

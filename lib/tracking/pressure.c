@@ -4,9 +4,12 @@
  * Sources that speak up, in the order in which one is chosen: what $MEMORY_PRESSURE_WATCH names (systemd's protocol: a
  * regular file is waited for with POLLPRI, a FIFO or socket is drained), a pressure stall trigger of the process's
  * control group, one of the whole machine. An unprivileged trigger's window must be a multiple of two seconds, and a
- * trigger lives as long as its descriptor. Besides, always: deltas of the group's memory.events, and the memory in use
- * against memory.max of the group and all its ancestors (version 1: memory.limit_in_bytes), and against a limit of the
- * caller's.
+ * trigger lives as long as its descriptor. The kernel forgets that a trigger fired as soon as anybody's poll has seen it,
+ * be it the caller's event loop: so there are two, one that wakes the caller and one that only we look at, made after
+ * the other because the kernel marks the younger first. Besides, always: deltas of the group's memory.events and of its ancestors'
+ * memory.events.local (version 1: memory.failcnt of all), so that a limit that was hit between two polls is heard of; the
+ * memory in use against memory.max of the group and all its ancestors (version 1: memory.limit_in_bytes); and a pool's use
+ * against a limit of the caller's or its own.
  *
  * Levels. Use rises at once and falls only below threshold - hysteresis. What a source told lasts hold_ms. The level is
  * the highest of all; a change is told once. Lock: none; one thread at a time polls.
@@ -15,11 +18,13 @@
 #include "core/meta.h"
 #include "heap/heap.h"
 #include "os/os.h"
+#include "pool/pool.h"
 
 #include <hypool/tracking.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -35,6 +40,7 @@ typedef struct group_file {
 
 struct hyp_pressure {
 	int epoll, stall, events; /* descriptors; -1: none */
+	int latch;                /* a second trigger like `stall`, which nobody else waits for; -1: none */
 	bool stall_drains;        /* FIFO or socket */
 	hyp_pressure_source stall_source;
 	uint16_t thresholds[4], hysteresis;
@@ -44,6 +50,8 @@ struct hyp_pressure {
 	hyp_pressure_source told_source;
 	uint64_t told_until_ms;
 	uint64_t seen[EVENT_KINDS]; /* of memory.events */
+	uint64_t hits[GROUPS];      /* how often each group ran into its own limit */
+	hyp_pool *pool;             /* whose use counts against limit_bytes, or its own limits */
 	unsigned groups;
 	bool version1;
 	group_file folders[GROUPS]; /* the process's group first */
@@ -112,6 +120,22 @@ static void find_groups(hyp_pressure *p, const char *root) {
 	}
 }
 
+static uint64_t thousandths(uint64_t used, uint64_t limit) { return used / 1024 * 1000 / (limit / 1024 + 1); }
+
+/* Thousandths of the pool's limit that are in use: of the one given, else of the tighter of its own. */
+static uint64_t use_of_pool(const hyp_pressure *p) {
+	hypi_large_pool *large = &p->pool->engine.large;
+	hypi_lock_take(&large->lock);
+	uint64_t all = ((uint64_t)large->used_slices << HYPI_SLICE_LOG2) + large->huge_bytes;
+	uint64_t small = (uint64_t)large->small_slices << HYPI_SLICE_LOG2;
+	uint64_t small_limit = large->small_limit_bytes, large_limit = large->limit_bytes;
+	hypi_unlock(&large->lock);
+	if (p->limit_bytes != 0) return thousandths(all, p->limit_bytes);
+	uint64_t a = small_limit != 0 ? thousandths(small, small_limit) : 0;
+	uint64_t b = large_limit != 0 ? thousandths(all - small, large_limit) : 0;
+	return a > b ? a : b;
+}
+
 /* Thousandths of the tightest limit that are in use; 0: no limit. */
 static uint64_t use_of_limits(const hyp_pressure *p) {
 	uint64_t worst = 0;
@@ -121,18 +145,11 @@ static uint64_t use_of_limits(const hyp_pressure *p) {
 		if (limit == 0 || limit >= UINT64_C(1) << 60) continue; /* version 1 writes "no limit" as a huge number */
 		uint64_t used = read_number(folder, p->version1 ? "memory.usage_in_bytes" : "memory.current");
 		if (used == UINT64_MAX) continue;
-		uint64_t part = used / 1024 * 1000 / (limit / 1024 + 1);
+		uint64_t part = thousandths(used, limit);
 		if (part > worst) worst = part;
 	}
-	if (p->limit_bytes != 0) {
-		hypi_large_pool *pool = &hypi_default_engine.large;
-		hypi_lock_take(&pool->lock);
-		uint64_t used = ((uint64_t)pool->used_slices << HYPI_SLICE_LOG2) + pool->huge_bytes;
-		hypi_unlock(&pool->lock);
-		uint64_t part = used / 1024 * 1000 / (p->limit_bytes / 1024 + 1);
-		if (part > worst) worst = part;
-	}
-	return worst;
+	uint64_t part = use_of_pool(p);
+	return part > worst ? part : worst;
 }
 
 static hyp_pressure_level level_of_use(const hyp_pressure *p) {
@@ -185,6 +202,39 @@ static void hear_events(hyp_pressure *p, bool first) {
 	}
 }
 
+/* How often a group ran into its own limit. Counts of memory.events would include those of its other children. */
+static uint64_t limit_hits(const hyp_pressure *p, unsigned group) {
+	static const char *const names[] = {"max ", "oom "};
+	char path[PATH_BYTES + 64], text[1024];
+	if (p->version1) {
+		uint64_t count = read_number(p->folders[group].path, "memory.failcnt");
+		return count == UINT64_MAX ? 0 : count;
+	}
+	hypi_format(path, sizeof path, "%s/memory.events.local", p->folders[group].path);
+	if (read_text(path, text, sizeof text) == 0) return 0;
+	uint64_t sum = 0;
+	for (const char *line = text; line != NULL && *line != '\0';) {
+		for (size_t k = 0; k < HYP_ARRAY_LEN(names); k++) {
+			if (strncmp(line, names[k], 4) != 0) continue;
+			uint64_t count = 0;
+			for (const char *at = line + 4; *at >= '0' && *at <= '9'; at++) count = count * 10 + (uint64_t)(*at - '0');
+			sum += count;
+		}
+		line = strchr(line, '\n');
+		if (line != NULL) line++;
+	}
+	return sum;
+}
+
+static void hear_limits(hyp_pressure *p, bool first) {
+	/* Of version 2, the first group's own events are heard already. */
+	for (unsigned i = p->version1 ? 0 : 1; i < p->groups; i++) {
+		uint64_t hits = limit_hits(p, i);
+		if (!first && hits > p->hits[i]) tell(p, HYP_PRESSURE_CRITICAL, HYP_PRESSURE_FROM_EVENTS);
+		p->hits[i] = hits;
+	}
+}
+
 static void stop_hearing(hyp_pressure *p, int *fd) {
 	epoll_ctl(p->epoll, EPOLL_CTL_DEL, *fd, NULL);
 	close(*fd);
@@ -203,6 +253,16 @@ static void hear_stall(hyp_pressure *p, uint32_t what) {
 	}
 	if (spoke) tell(p, HYP_PRESSURE_HIGH, p->stall_source);
 	if (gone) stop_hearing(p, &p->stall);
+}
+
+/* The trigger that fired since the last look, whoever else saw the other. */
+static void look_at_latch(hyp_pressure *p) {
+	struct pollfd look = {.fd = p->latch, .events = POLLPRI};
+	if (p->latch < 0 || poll(&look, 1, 0) <= 0) return;
+	if (look.revents & POLLPRI) tell(p, HYP_PRESSURE_HIGH, p->stall_source);
+	if (!(look.revents & POLLERR)) return;
+	close(p->latch); /* the group is gone */
+	p->latch = -1;
 }
 
 static bool hear(hyp_pressure *p, int fd, uint32_t what) {
@@ -237,6 +297,15 @@ static int connect_to(const char *path) {
 	return -1;
 }
 
+/* A descriptor of a regular file with a trigger written to it; -1. */
+static int open_latch(const char *path, const void *trigger, size_t bytes) {
+	int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0) return -1;
+	if (write(fd, trigger, bytes) == (ssize_t)bytes) return fd;
+	close(fd);
+	return -1;
+}
+
 /* What the service manager names. */
 static bool open_watch(hyp_pressure *p, const char *path, const char *write_text) {
 	struct stat about;
@@ -255,20 +324,22 @@ static bool open_watch(hyp_pressure *p, const char *path, const char *write_text
 	p->stall = fd;
 	p->stall_drains = !regular;
 	p->stall_source = HYP_PRESSURE_FROM_WATCH;
+	if (regular && bytes != 0) p->latch = open_latch(path, data, bytes);
 	return true;
 }
 
 /* 200 ms of waiting in 2 s, by any task. */
 static bool open_trigger(hyp_pressure *p, const char *path) {
 	static const char trigger[] = "some 200000 2000000";
-	int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	int fd = open_latch(path, trigger, sizeof trigger);
 	if (fd < 0) return false;
-	if (write(fd, trigger, sizeof trigger) < 0 || !hear(p, fd, EPOLLPRI)) {
+	if (!hear(p, fd, EPOLLPRI)) {
 		close(fd);
 		return false;
 	}
 	p->stall = fd;
 	p->stall_source = HYP_PRESSURE_FROM_STALL;
+	p->latch = open_latch(path, trigger, sizeof trigger);
 	return true;
 }
 
@@ -291,6 +362,7 @@ static void open_sources(hyp_pressure *p, const hyp_pressure_config *c, const ch
 			hear(p, p->events, EPOLLPRI); /* a file of a test cannot be waited for: it is read at each poll */
 		hear_events(p, true);
 	}
+	hear_limits(p, true);
 	hypi_format(path, sizeof path, "%s/proc/pressure/memory", root);
 	if (!have && !quiet) open_trigger(p, path);
 }
@@ -308,11 +380,12 @@ hyp_status hyp_pressure_open(const hyp_pressure_config *config, hyp_pressure **r
 	hyp_pressure *p = hypi_meta_alloc(sizeof *p);
 	if (p == NULL) return HYP_ERR_NO_MEMORY;
 	memset(p, 0, sizeof *p);
-	p->stall = p->events = -1;
+	p->stall = p->events = p->latch = -1;
 	memcpy(p->thresholds, c.thresholds, sizeof p->thresholds);
 	p->hysteresis = c.hysteresis == 0 ? 30 : c.hysteresis;
 	p->hold_ms = c.hold_ms == 0 ? 2000 : c.hold_ms;
 	p->limit_bytes = c.limit_bytes;
+	p->pool = c.pool != NULL ? c.pool : hyp_pool_default();
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (p->epoll < 0) {
 		hypi_meta_free(p, sizeof *p);
@@ -326,6 +399,7 @@ hyp_status hyp_pressure_open(const hyp_pressure_config *config, hyp_pressure **r
 void hyp_pressure_close(hyp_pressure *p) {
 	if (p == NULL) return;
 	if (p->stall >= 0) close(p->stall);
+	if (p->latch >= 0) close(p->latch);
 	if (p->events >= 0) close(p->events);
 	close(p->epoll);
 	hypi_meta_free(p, sizeof *p);
@@ -349,7 +423,9 @@ hyp_pressure_level hyp_pressure_poll(hyp_pressure *p) {
 	int saved = errno, count = epoll_wait(p->epoll, ready, 4, 0);
 	for (int i = 0; i < count; i++)
 		if (ready[i].data.fd == p->stall) hear_stall(p, ready[i].events);
+	look_at_latch(p);
 	hear_events(p, false);
+	hear_limits(p, false);
 	p->usage = level_of_use(p);
 	bool holds = hypi_os_now_coarse_ms() < p->told_until_ms;
 	if (!holds) p->told = HYP_PRESSURE_NONE;

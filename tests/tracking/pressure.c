@@ -6,12 +6,15 @@
 #include "tracking/check.h"
 
 #include <hypool/hypool.h>
+#include <hypool/pool.h>
 #include <hypool/tracking.h>
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -147,6 +150,136 @@ static void own_limit(void) {
 	hyp_pressure_close(p);
 }
 
+static void pool_limits(void) {
+	hyp_pool_config config;
+	hyp_pool_config_init(&config);
+	config.initial_small_bytes = config.initial_large_bytes = 0;
+	config.max_small_bytes = 64 << 20;
+	config.max_large_bytes = 100 << 20;
+	hyp_pool *pool = NULL;
+	CHECK(hyp_pool_create(&config, &pool) == HYP_OK, "pool");
+	hyp_pressure *p = open_with((hyp_pressure_config){.pool = pool});
+	void *other = hyp_malloc(200 << 20);
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_NONE, "another pool's use does not count");
+	void *block = hyp_pool_malloc(pool, 92 << 20);
+	CHECK(block != NULL && hyp_pressure_poll(p) == HYP_PRESSURE_HIGH && sources[0] == HYP_PRESSURE_FROM_USAGE,
+	      "92 of 100 MiB of large blocks");
+	hyp_pool_free(pool, block);
+	hyp_pool_trim(pool);
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_NONE, "freed");
+	for (int i = 0; i < 780; i++) CHECK(hyp_pool_malloc(pool, 64 << 10) != NULL, "no memory"); /* goes with the pool */
+	CHECK(hyp_pressure_poll(p) >= HYP_PRESSURE_LOW, "50 of 64 MiB of small ones");
+	hyp_pressure_close(p);
+	hyp_free(other);
+	hyp_pool_destroy(pool);
+}
+
+/* A limit that was hit between two polls is heard of, also when it is a group's above, and memory is free again. */
+static void limits_hit(void) {
+	put("proc/self/cgroup", "0::/up/down\n");
+	put("sys/fs/cgroup/up/down/memory.max", "max\n");
+	put("sys/fs/cgroup/up/memory.max", "%llu\n", 1000ull << 20);
+	put("sys/fs/cgroup/up/memory.current", "%llu\n", 100ull << 20);
+	put("sys/fs/cgroup/up/memory.events.local", "low 0\nhigh 9\nmax 3\noom 1\n");
+	hyp_pressure *p = open_with((hyp_pressure_config){.hold_ms = 100});
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_NONE, "what was before does not count");
+	put("sys/fs/cgroup/up/memory.events.local", "low 0\nhigh 9\nmax 4\noom 1\n");
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_CRITICAL && sources[0] == HYP_PRESSURE_FROM_EVENTS, "the group above");
+	nap(150);
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_NONE && calls == 2, "%u calls", calls);
+	hyp_pressure_close(p);
+	put("proc/self/cgroup", "4:memory:/one\n");
+	put("sys/fs/cgroup/memory/one/memory.failcnt", "17\n");
+	p = open_with((hyp_pressure_config){.hold_ms = 100});
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_NONE, "what was before does not count");
+	put("sys/fs/cgroup/memory/one/memory.failcnt", "18\n");
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_CRITICAL, "version 1");
+	hyp_pressure_close(p);
+}
+
+/* What is asked of the kernel's stall information, by a FIFO that stands for it; $MEMORY_PRESSURE_WRITE likewise. */
+static void triggers(void) {
+	char path[256], text[256];
+	put("proc/self/cgroup", "0::/nothing\n");
+	put("proc/pressure/none", "\n");
+	snprintf(path, sizeof path, "%s/proc/pressure/memory", root);
+	CHECK(mkfifo(path, 0600) == 0, "mkfifo");
+	int fd = open(path, O_RDWR | O_NONBLOCK);
+	hyp_pressure *p = open_with((hyp_pressure_config){0});
+	ssize_t n = read(fd, text, sizeof text);
+	unsigned stall_us, window_us;
+	CHECK(n >= 20 && text[n - 1] == '\0' && sscanf(text, "some %u %u", &stall_us, &window_us) == 2, "%zd", n);
+	CHECK(stall_us < window_us && window_us % 2000000 == 0, "a window that the unprivileged may ask for: %u",
+	      window_us);
+	hyp_pressure_close(p);
+	/* The service manager's word goes before, and what it wants written is. */
+	char watch[256];
+	snprintf(watch, sizeof watch, "%s/watch", root);
+	CHECK(mkfifo(watch, 0600) == 0, "mkfifo");
+	int other = open(watch, O_RDWR | O_NONBLOCK);
+	p = open_with((hyp_pressure_config){.watch = watch, .write = "c29tZSAyMDAwMDAgMjAwMDAwMAA="});
+	n = read(other, text, sizeof text);
+	CHECK(n == 20 && memcmp(text, "some 200000 2000000", 20) == 0, "%zd bytes were written", n);
+	CHECK(read(fd, text, sizeof text) < 0, "the next source was not asked");
+	hyp_pressure_close(p);
+	p = open_with((hyp_pressure_config){.watch = "/dev/null"});
+	CHECK(read(fd, text, sizeof text) < 0, "/dev/null: do not watch");
+	hyp_pressure_close(p);
+	close(fd);
+	close(other);
+	unlink(path);
+}
+
+/* Brings a process into a control group of version 1 that is too small for what it reads: it waits for memory. */
+static pid_t thrash(const char *group) {
+	pid_t pid = fork();
+	if (pid != 0) return pid;
+	char path[512], buffer[65536] = {1};
+	snprintf(path, sizeof path, "%s/cgroup.procs", group);
+	FILE *file = fopen(path, "w");
+	if (file == NULL || fprintf(file, "%d", (int)getpid()) < 0 || fclose(file) != 0) _exit(1);
+	snprintf(path, sizeof path, "%s/big", root);
+	int fd = open(path, O_RDWR | O_CREAT, 0600);
+	for (int i = 0; i < 1000 && write(fd, buffer, sizeof buffer) > 0; i++) continue;
+	for (;;) {
+		lseek(fd, 0, SEEK_SET);
+		while (read(fd, buffer, sizeof buffer) > 0) continue;
+	}
+}
+
+/* This kernel's own stall information, and a control group's limit, where we may make them speak. */
+static void real(void) {
+	static const char group[] = "/sys/fs/cgroup/memory/hypool-pressure-test";
+	char path[256];
+	FILE *file = fopen("/proc/pressure/memory", "r+");
+	if (file != NULL) fclose(file);
+	rmdir(group);
+	if (file == NULL || mkdir(group, 0700) != 0) {
+		puts("skipped: no stall information that may be asked, or no control group of version 1 that may be made");
+		return;
+	}
+	snprintf(path, sizeof path, "%s/memory.limit_in_bytes", group);
+	file = fopen(path, "w");
+	CHECK(file != NULL && fprintf(file, "12000000") > 0 && fclose(file) == 0, "%s", path);
+	hyp_pressure *p = NULL;
+	hyp_pressure_config config = {.struct_bytes = sizeof config, .watch = ""};
+	CHECK(hyp_pressure_open(&config, &p) == HYP_OK, "open");
+	hyp_pressure_on_change(p, on_change, &calls);
+	calls = 0;
+	pid_t pid = thrash(group);
+	struct pollfd wait = {.fd = hyp_pressure_fd(p), .events = POLLIN};
+	int ready = 0;
+	for (int i = 0; i < 60 && ready == 0; i++) ready = poll(&wait, 1, 250);
+	hyp_pressure_level level = hyp_pressure_poll(p);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	for (int i = 0; i < 50 && rmdir(group) != 0; i++) nap(20);
+	CHECK(ready == 1 && level >= HYP_PRESSURE_HIGH && calls >= 1, "the kernel's word was not heard: %d", ready);
+	CHECK(sources[0] == HYP_PRESSURE_FROM_STALL, "source %d", (int)sources[0]);
+	hyp_pressure_close(p);
+	puts("heard the kernel's stall information");
+}
+
 static void refusals(void) {
 	hyp_pressure *p = NULL;
 	hyp_pressure_config config = {.struct_bytes = sizeof config, .thresholds = {700, 600, 900, 950}};
@@ -167,6 +300,10 @@ int main(void) {
 	group_events();
 	version1();
 	own_limit();
+	pool_limits();
+	limits_hit();
+	triggers();
+	real();
 	refusals();
 	char command[64];
 	snprintf(command, sizeof command, "rm -r %s", root);
