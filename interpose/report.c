@@ -34,7 +34,7 @@ EXPORT struct mallinfo2 mallinfo2(void) {
 	info.ordblks = (size_t)s.active;
 	info.hblks = (size_t)s.arenas;
 	info.hblkhd = (size_t)s.large_bytes;
-	info.uordblks = (size_t)s.current_bytes;
+	info.uordblks = (size_t)s.small_bytes; /* as glibc counts: large blocks are in hblkhd alone */
 	info.fordblks = (size_t)(s.committed_bytes > s.current_bytes ? s.committed_bytes - s.current_bytes : 0);
 	info.keepcost = (size_t)s.dirty_bytes;
 	return info;

@@ -21,7 +21,7 @@ enum {
 	NEIGHBOUR_BYTES = 8,  /* looked at in front of a block that is freed */
 	CLEAR_INLINE = 512,   /* bytes up to which a block is cleared without a call */
 	HOLD_STRONG = 1 << 20,
-	HOLD_STRONGEST = 8 << 20,
+	HOLD_STRONGEST = 2 << 20,
 	GUARD_FROM_STRONGEST = 1 << 16
 };
 
