@@ -158,11 +158,6 @@ typedef struct hyp_pool_leaks {
  * negative: nowhere. */
 HYP_API HYP_NODISCARD hyp_status hyp_pool_leaks_find(hyp_pool *pool, int fd, hyp_pool_leaks *ret_leaks);
 
-/* The tracking level of a pool, at run time. The sampler serves the whole process: it runs at the highest level that any
- * pool, or hyp_tracking_set_level, asks for. */
-HYP_API HYP_NODISCARD hyp_status hyp_pool_set_tracking(hyp_pool *pool, hyp_tracking_level level);
-HYP_API hyp_tracking_level hyp_pool_get_tracking(hyp_pool *pool);
-
 #ifdef __cplusplus
 }
 #endif

@@ -39,7 +39,8 @@ typedef enum hyp_zero_policy {
 	HYP_ZERO_ON_FREE   /* every block is cleared when freed, so that what it held cannot be read later */
 } hyp_zero_policy;
 
-/* What is asked of tracking for this pool (hypool/cleanup.h: hyp_pool_leaks_find, hyp_pool_pressure). */
+/* What is asked of tracking for this pool (hypool/tracking.h: hyp_tracking_set_pool_level; hypool/cleanup.h:
+ * hyp_pool_leaks_find, hyp_pool_pressure). */
 typedef struct hyp_pool_tracking {
 	hyp_tracking_level level;            /* STANDARD */
 	bool pressure_detection;             /* true */

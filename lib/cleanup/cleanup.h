@@ -116,8 +116,10 @@ void hypi_cleanup_thread_fork_child(void);
 /* ---- track.c: the tracking section of the configuration ---- */
 
 hyp_status hypi_cleanup_track(hypi_cleanup *record, const hyp_pool_tracking *tracking);
+/* Sets the level that the record says, again after a reset. */
+hyp_status hypi_cleanup_set_level(hypi_cleanup *record);
 /* The pool goes or is reset: its sampled blocks are no more. `report`: of what lives, when it was asked for. */
-void hypi_cleanup_forget(hypi_cleanup *record, bool report, bool last);
+void hypi_cleanup_forget(hypi_cleanup *record, bool report);
 /* The thread: counts what lives when it is time. */
 void hypi_cleanup_look_at_leaks(hypi_cleanup *record, uint64_t now_ms);
 

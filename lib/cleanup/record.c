@@ -148,13 +148,16 @@ static void enter(hyp_pool *pool) {
 	hypi_cleanup *record = hypi_cleanup_of(pool, false);
 	if (record == NULL) return;
 	hypi_cleanup_bar(record);
-	hypi_cleanup_forget(record, false, false);
+	hypi_cleanup_forget(record, false);
 	hypi_plan_fini(&record->plan);
 }
 
 static void leave(hyp_pool *pool) {
 	hypi_cleanup *record = hypi_cleanup_of(pool, false);
-	if (record != NULL) hypi_cleanup_unbar(record);
+	if (record == NULL) return;
+	hyp_status status = hypi_cleanup_set_level(record);
+	(void)status; /* the tables were made when it was set first */
+	hypi_cleanup_unbar(record);
 }
 
 static void destroyed(hyp_pool *pool) {
@@ -162,7 +165,7 @@ static void destroyed(hyp_pool *pool) {
 	if (record == NULL) return;
 	hyp_cleanup_manual(pool);
 	hypi_cleanup_bar(record);
-	hypi_cleanup_forget(record, true, true);
+	hypi_cleanup_forget(record, true);
 	hypi_store_relaxed(&hypi_pool_state_of(pool)->cleanup, NULL);
 	drop(record);
 }

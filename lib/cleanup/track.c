@@ -1,11 +1,10 @@
 /*
  * cleanup/track.c: the tracking section of a pool's configuration: level, pressure, and what lives at the pool's end.
  *
- * The sampler picks allocations of every pool or of none (heap/sample.h), so the process runs at the highest level that a pool or
- * the program asks for; a pool's blocks among the picked ones are told by their addresses. When a pool goes or is reset
- * its picked blocks go without a call of free: the profiler is told of each.
+ * The level is the tracking layer's (tracking/pools.c), which forgets it at a reset: it is set again then. When a pool
+ * goes or is reset its picked blocks go without a call of free: the profiler is told of each.
  *
- * Lock: the table lock for levels. The profile's lock is taken inside none of this layer's.
+ * Lock: the table lock for a record's settings. The profile's lock is taken inside none of this layer's.
  */
 #include "base/atomic.h"
 #include "base/out.h"
@@ -19,62 +18,21 @@
 
 typedef unsigned long long ull;
 
-/* ---- levels ---- */
+/* ---- level ---- */
 
-static pthread_mutex_t levels = PTHREAD_MUTEX_INITIALIZER; /* outside the table lock */
-static hyp_tracking_level own_level;                       /* what the program asked for itself; levels lock */
-static hyp_tracking_level pool_level;                      /* what was set here last; NONE: nothing; levels lock */
-
-/* Sets the process's level to the highest that is asked for. */
-static hyp_status settle(void) {
-	hyp_tracking_level now = hyp_tracking_get_level(), want = HYP_TRACKING_NONE;
-	if (now != pool_level || pool_level == HYP_TRACKING_NONE) own_level = now; /* the program's doing since */
-	pthread_mutex_lock(&hypi_cleanup_table);
-	for (const hypi_cleanup *r = hypi_cleanup_all; r != NULL; r = r->next)
-		if (r->tracks && r->tracking.level > want) want = r->tracking.level;
-	pthread_mutex_unlock(&hypi_cleanup_table);
-	if (want < own_level) want = own_level;
-	if (want == now) return HYP_OK;
-	/* A profile that the program runs at a rate of its own stays as it is. */
-	if (now < HYP_TRACKING_STANDARD && hypi_sample_mean() != 0) return HYP_OK;
-	hyp_status status = hyp_tracking_set_level(want);
-	if (status == HYP_OK) pool_level = want == own_level ? HYP_TRACKING_NONE : want;
-	return status;
+hyp_status hypi_cleanup_set_level(hypi_cleanup *record) {
+	if (!record->tracks) return HYP_OK;
+	hyp_status status = hyp_tracking_set_pool_level(record->pool, record->tracking.level);
+	return status == HYP_ERR_UNSUPPORTED ? HYP_OK : status; /* device memory has its statistics */
 }
 
 hyp_status hypi_cleanup_track(hypi_cleanup *record, const hyp_pool_tracking *tracking) {
-	pthread_mutex_lock(&levels);
 	pthread_mutex_lock(&hypi_cleanup_table);
 	record->tracking = *tracking;
 	record->tracks = true;
 	record->leaks_due_ms = hypi_os_now_coarse_ms() + tracking->leak_detection_interval_ms;
 	pthread_mutex_unlock(&hypi_cleanup_table);
-	hyp_status status = settle();
-	pthread_mutex_unlock(&levels);
-	return status;
-}
-
-hyp_status hyp_pool_set_tracking(hyp_pool *pool, hyp_tracking_level level) {
-	if (pool == NULL || (unsigned)level > HYP_TRACKING_DEBUG) return HYP_ERR_INVALID;
-	hypi_process_init();
-	hypi_cleanup *record = hypi_cleanup_of(pool, true);
-	if (record == NULL) return HYP_ERR_NO_MEMORY;
-	hyp_pool_config defaults;
-	hyp_pool_config_init(&defaults);
-	hyp_pool_tracking tracking = record->tracks ? record->tracking : defaults.tracking;
-	if (!record->tracks) tracking.leak_detection = false; /* nobody asked for a report */
-	tracking.level = level;
-	return hypi_cleanup_track(record, &tracking);
-}
-
-hyp_tracking_level hyp_pool_get_tracking(hyp_pool *pool) {
-	hypi_cleanup *record = pool != NULL ? hypi_cleanup_of(pool, false) : NULL;
-	hyp_tracking_level level = HYP_TRACKING_NONE;
-	if (record == NULL) return level;
-	pthread_mutex_lock(&hypi_cleanup_table);
-	if (record->tracks) level = record->tracking.level;
-	pthread_mutex_unlock(&hypi_cleanup_table);
-	return level;
+	return hypi_cleanup_set_level(record);
 }
 
 /* ---- pressure ---- */
@@ -247,19 +205,10 @@ static void forget_picks(hyp_pool *pool) {
 	}
 }
 
-void hypi_cleanup_forget(hypi_cleanup *record, bool report, bool last) {
-	bool tracks = record->tracks;
-	if (report && tracks && record->tracking.leak_detection && record->tracking.report_fd >= 0) {
+void hypi_cleanup_forget(hypi_cleanup *record, bool report) {
+	if (report && record->tracks && record->tracking.leak_detection && record->tracking.report_fd >= 0) {
 		hyp_pool_leaks leaks;
 		find(record->pool, record->tracking.report_fd, &leaks);
 	}
 	if (hypi_load_relaxed(&hypi_sample_generation) != 0) forget_picks(record->pool);
-	if (!last || !tracks) return;
-	pthread_mutex_lock(&levels);
-	pthread_mutex_lock(&hypi_cleanup_table);
-	record->tracks = false;
-	pthread_mutex_unlock(&hypi_cleanup_table);
-	hyp_status status = settle();
-	(void)status; /* to a lower level: nothing can be short */
-	pthread_mutex_unlock(&levels);
 }
