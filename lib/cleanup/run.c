@@ -172,6 +172,7 @@ static hyp_status clean(hypi_cleanup *record, const hyp_cleanup_request *request
 	uint64_t used, arenas, used_after, arenas_after, start_ns = hypi_os_now_ns();
 	hyp_status status = HYP_OK;
 	result->when_ms = start_ns / 1000000;
+	hypi_pool_raise_peaks(pool);
 	result->resident_before_bytes = hypi_os_resident_bytes();
 	measure(large, &used, &arenas);
 	hypi_heap *heap = hypi_pool_is_host(pool) ? hypi_heap_for(&pool->engine) : hypi_heap_of(&pool->engine);

@@ -58,6 +58,7 @@ typedef struct look {
 /* Whether it is time; and what for. The record's times are the thread's alone, but that settings start them anew. */
 static bool is_due(hypi_cleanup *record, const look *at, hyp_cleanup_cause *ret_cause, hyp_pool_cleanup *ret_settings) {
 	uint64_t activity = activity_of(record->pool);
+	hypi_pool_raise_peaks(record->pool);
 	double ratio;
 	hyp_pool_pressure(record->pool, &ratio);
 	bool due = true;

@@ -182,9 +182,35 @@ hyp_status hyp_pool_reset(hyp_pool *pool) {
 
 /* ---- allocate ---- */
 
+static void raise_to(_Atomic uint64_t *peak, uint64_t value) {
+	uint64_t seen = hypi_load_relaxed(peak);
+	while (value > seen &&
+	       !atomic_compare_exchange_weak_explicit(peak, &seen, value, memory_order_relaxed, memory_order_relaxed))
+		continue;
+}
+
+void hypi_pool_raise_peaks(hyp_pool *pool) {
+	hyp_class_stats classes[HYPI_CLASSES];
+	hypi_large_count large;
+	hypi_engine *engine = &pool->engine;
+	hypi_engine_classes(engine, classes);
+	hypi_lock_take(&engine->lock);
+	hypi_large_count_sum(engine, &large);
+	hypi_unlock(&engine->lock);
+	uint64_t active = hypi_load_relaxed(&large.allocs) - hypi_load_relaxed(&large.frees);
+	uint64_t bytes = hypi_load_relaxed(&large.allocated_bytes) - hypi_load_relaxed(&large.freed_bytes);
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
+		active += classes[c].active;
+		bytes += classes[c].active * classes[c].block_bytes;
+	}
+	raise_to(&engine->peak_bytes, bytes);
+	raise_to(&engine->peak_active, active);
+}
+
 bool hypi_pool_make_room(hyp_pool *pool, size_t bytes, unsigned *stage) {
 	if (bytes > PTRDIFF_MAX) return false;
 	if ((*stage)++ == 0) {
+		hypi_pool_raise_peaks(pool); /* a pool at its limit is at its peak */
 		hypi_heap *heap = hypi_heap_of(&pool->engine);
 		if (heap != NULL) hypi_heap_trim(heap);
 		hypi_large_pool_purge(&pool->engine.large);
@@ -323,6 +349,7 @@ void hyp_pool_print_json(hyp_pool *pool, int fd) {
 }
 
 size_t hyp_pool_trim(hyp_pool *pool) {
+	hypi_pool_raise_peaks(pool);
 	hypi_heap *heap = hypi_heap_of(&pool->engine);
 	if (heap != NULL) hypi_heap_trim(heap);
 	return hypi_large_pool_purge(&pool->engine.large);

@@ -54,6 +54,10 @@ void *hypi_pool_alloc(hyp_pool *pool, size_t bytes, size_t alignment, bool zero)
  * callback, `attempt` from 1. False: nothing more can be done. */
 bool hypi_pool_make_room(hyp_pool *pool, size_t bytes, unsigned *stage);
 
+/* Looks whether the pool holds more now than at any look before: peaks are those of looks (hypool/stats.h). Slow paths call
+ * it that are about to give memory back, and queries; nothing on a hit path. */
+void hypi_pool_raise_peaks(hyp_pool *pool);
+
 /* What the layers above are told of pools. Defined by lib/cleanup, so that a program that links the archive gets what its
  * pools' configurations ask for. `created` may refuse (the reason goes to hypi_self.reason), and the pool is not made;
  * between `enter` and `leave` (a reset) and after `destroyed` nobody above is inside the pool. */

@@ -420,6 +420,45 @@ START_TEST(statistics) {
 }
 END_TEST
 
+/* What is known of a peak that nobody looked at: not more than it was, and it was not more than what was committed. */
+START_TEST(peaks) {
+	hyp_pool_config config = small_config();
+	hyp_pool *pool = make_pool(&config);
+	static void *blocks[5000];
+	uint64_t true_bytes = 0;
+	for (int i = 0; i < 5000; i++) {
+		blocks[i] = hyp_pool_malloc(pool, 1000);
+		true_bytes += hyp_pool_usable_size(pool, blocks[i]);
+	}
+	for (int i = 0; i < 5000; i++) hyp_pool_free(pool, blocks[i]);
+	hyp_stats s = {.struct_bytes = sizeof s};
+	ck_assert_int_eq(hyp_pool_stats(pool, &s), HYP_OK);
+	ck_assert_uint_le(s.peak_bytes, true_bytes);
+	ck_assert_uint_ge(s.peak_committed_bytes, true_bytes);
+	for (int i = 0; i < 5000; i++) blocks[i] = hyp_pool_malloc(pool, 1000);
+	hyp_pool_trim(pool); /* a look */
+	for (int i = 0; i < 5000; i++) hyp_pool_free(pool, blocks[i]);
+	ck_assert_int_eq(hyp_pool_stats(pool, &s), HYP_OK);
+	ck_assert_uint_eq(s.peak_bytes, true_bytes);
+	ck_assert_uint_eq(s.peak_active, 5000);
+	ck_assert_uint_eq(s.current_bytes + s.active, 0);
+	/* A pool at its limit looks by itself. */
+	ck_assert_int_eq(hyp_pool_reset(pool), HYP_OK);
+	uint64_t count = 0, sum = 0;
+	void *first = NULL;
+	for (void *p; (p = hyp_pool_malloc(pool, 1 << 20)) != NULL; count++) {
+		sum += hyp_pool_usable_size(pool, p);
+		*(void **)p = first;
+		first = p;
+	}
+	for (void *next; first != NULL; first = next) next = *(void **)first, hyp_pool_free(pool, first);
+	ck_assert_int_eq(hyp_pool_stats(pool, &s), HYP_OK);
+	ck_assert_uint_eq(s.peak_bytes, sum);
+	ck_assert_uint_eq(s.peak_active, count);
+	hyp_pool_destroy(pool);
+}
+END_TEST
+
 static void *visitor(void *pool) {
 	void *p = hyp_pool_malloc(pool, 100);
 	hyp_pool_free(pool, hyp_pool_malloc(pool, 3000));
@@ -483,7 +522,8 @@ int main(void) {
 	const TTest *const tests[] = {defaults,    refused,    refused_backings,
 	                              family,      limits,     out_of_memory,
 	                              zeroing,     forked,     emptied_while_threads_remember,
-	                              thread_exit, many_pools, statistics};
+	                              thread_exit, many_pools, statistics,
+	                              peaks};
 	int result = unit_run("pool", tests, HYP_ARRAY_LEN(tests));
 	if (getenv("CK_FORK") != NULL) return result; /* what ends the process needs one of its own */
 	Suite *suite = suite_create("pool misuse");
