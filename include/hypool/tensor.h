@@ -186,6 +186,7 @@ typedef struct hyp_tensor_info {
 	uint64_t use_count;          /* of its storage: how often it was locked */
 	uint64_t tag;
 	size_t storage_bytes;
+	size_t compressed_bytes; /* what stands in memory of an idle storage instead; 0: it is not compressed */
 	bool contiguous, read_only, foreign;
 } hyp_tensor_info;
 HYP_API HYP_NODISCARD hyp_status hyp_tensor_describe(const hyp_tensor *tensor, hyp_tensor_info *ret_info);
@@ -193,6 +194,19 @@ HYP_API HYP_NODISCARD hyp_status hyp_tensor_describe(const hyp_tensor *tensor, h
 /* Storage is pinned between the two; calls nest. The address is that of element 0. Host devices only. */
 HYP_API HYP_NODISCARD hyp_status hyp_tensor_lock(const hyp_tensor *tensor, void **ret_data);
 HYP_API void hyp_tensor_unlock(const hyp_tensor *tensor);
+
+/* ---- idle tensors ----------------------------------------------------------------------------------------------- */
+
+/* Turns compression on or off. Tensors of the host whose storage nobody has locked for least_idle_ms are then compressed
+ * when memory is short (hypool/cleanup.h asks), and by the calls below; whoever locks one next, an operation or
+ * hyp_tensor_lock, restores it first, and may so meet HYP_ERR_NO_MEMORY. Turn it on before other threads use tensors; a
+ * lock costs some nanoseconds more from then on. Off: nothing more is compressed. HYP_ERR_UNSUPPORTED: no Zstandard. */
+HYP_API HYP_NODISCARD hyp_status hyp_tensor_compression(bool on, uint64_t least_idle_ms);
+/* One now, if that saves an eighth of at least 4096 bytes: else 0 is saved. HYP_ERR_BUSY: it is locked.
+ * HYP_ERR_UNSUPPORTED: compression is off. */
+HYP_API HYP_NODISCARD hyp_status hyp_tensor_compress(const hyp_tensor *tensor, size_t *ret_saved_bytes);
+/* All that were made since compression was turned on and have been idle that long. */
+HYP_API HYP_NODISCARD hyp_status hyp_tensor_compress_idle(uint64_t least_idle_ms, size_t *ret_saved_bytes);
 
 /* ---- views: new tensors on the same storage, no copy ------------------------------------------------------------ */
 

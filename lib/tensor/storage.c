@@ -31,13 +31,16 @@ static struct hypi_storage *storage_new(uint8_t kind, int device, size_t bytes) 
 	s->read_only = 0;
 	s->device = device;
 	s->pool = NULL;
-	s->handle = 0;
+	atomic_init(&s->handle, 0);
 	s->data = NULL;
 	s->bytes = bytes;
 	s->deleter = NULL;
 	s->context = NULL;
 	atomic_init(&s->used_ms, 0);
 	atomic_init(&s->use_count, 0);
+	atomic_init(&s->gate, false);
+	s->listed = false;
+	s->frame = NULL;
 	return s;
 }
 
@@ -69,7 +72,9 @@ hyp_status hypi_storage_create(const hyp_tensor_place *place, size_t bytes, stru
 		if (status != HYP_OK) (void)hypi_fail(status, "device %d: no %zu bytes", device, bytes);
 	} else {
 		s->pool = pool != NULL ? pool : hyp_pool_default();
-		status = hyp_handle_alloc(s->pool, bytes == 0 ? 1 : bytes, alignment, 0, &s->handle);
+		hyp_handle handle = 0;
+		status = hyp_handle_alloc(s->pool, bytes == 0 ? 1 : bytes, alignment, 0, &handle);
+		hypi_store_relaxed(&s->handle, handle);
 		if (HYP_UNLIKELY(status != HYP_OK))
 			(void)hypi_fail(status, "no %zu bytes for a tensor: %s", bytes, hyp_status_message(status));
 	}
@@ -77,6 +82,7 @@ hyp_status hypi_storage_create(const hyp_tensor_place *place, size_t bytes, stru
 		hyp_free(s);
 		return status;
 	}
+	if (HYP_UNLIKELY(hypi_load_relaxed(&hypi_compression_on)) && device == 0) hypi_storage_list(s);
 	*ret_storage = s;
 	return HYP_OK;
 }
@@ -96,19 +102,23 @@ hyp_status hypi_storage_foreign(void *data, size_t bytes, int device, bool read_
 void hypi_storage_retain(struct hypi_storage *storage) { (void)hypi_add_relaxed(&storage->references, 1); }
 
 void hypi_storage_release(struct hypi_storage *storage) {
-	/* The last reference need not be counted down: nobody else can raise it. acquire and release: every use of the
-	 * storage happens before its end, pairs with itself. */
-	if (hypi_load_acquire(&storage->references) != 1 &&
+	/* The last reference need not be counted down: nobody else can raise it, but who walks the list of idle.c. acquire
+	 * and release: every use of the storage happens before its end, pairs with itself. */
+	if ((storage->listed || hypi_load_acquire(&storage->references) != 1) &&
 	    atomic_fetch_sub_explicit(&storage->references, 1, memory_order_acq_rel) != 1)
 		return;
+	if (storage->listed) hypi_storage_unlist(storage);
 	if (storage->kind == HYPI_STORAGE_FOREIGN) {
 		if (storage->deleter != NULL) storage->deleter(storage->context);
 	} else if (storage->kind == HYPI_STORAGE_DEVICE) {
 		hyp_device_free(storage->device, (uintptr_t)storage->data);
+	} else if (storage->frame != NULL) {
+		hyp_free(storage->frame);
 	} else {
 		/* An operation unlocks before it lets go; a caller may have forgotten to: undo that rather than leak. */
-		while (hyp_handle_free(storage->pool, storage->handle) == HYP_ERR_BUSY &&
-		       hyp_handle_unlock(storage->pool, storage->handle) == HYP_OK) {
+		hyp_handle handle = hypi_load_relaxed(&storage->handle);
+		while (hyp_handle_free(storage->pool, handle) == HYP_ERR_BUSY &&
+		       hyp_handle_unlock(storage->pool, handle) == HYP_OK) {
 		}
 	}
 	hyp_free(storage);
@@ -117,13 +127,18 @@ void hypi_storage_release(struct hypi_storage *storage) {
 hyp_status hypi_storage_lock(struct hypi_storage *storage, void **ret_data) {
 	hypi_store_relaxed(&storage->used_ms, hypi_coarse_ms());
 	hypi_store_relaxed(&storage->use_count, hypi_load_relaxed(&storage->use_count) + 1);
-	if (storage->kind == HYPI_STORAGE_POOL) return hyp_handle_lock(storage->pool, storage->handle, ret_data);
+	if (storage->kind == HYPI_STORAGE_POOL) {
+		hyp_handle handle = hypi_load_acquire(&storage->handle); /* pairs with the release in idle.c */
+		hyp_status status = hyp_handle_lock(storage->pool, handle, ret_data);
+		if (HYP_LIKELY(!hypi_load_relaxed(&hypi_compression_on))) return status;
+		return hypi_storage_lock_gated(storage, handle, status, ret_data);
+	}
 	*ret_data = storage->data;
 	return HYP_OK;
 }
 
 void hypi_storage_unlock(struct hypi_storage *storage) {
 	if (storage->kind != HYPI_STORAGE_POOL) return;
-	hyp_status status = hyp_handle_unlock(storage->pool, storage->handle);
+	hyp_status status = hyp_handle_unlock(storage->pool, hypi_load_relaxed(&storage->handle));
 	(void)status;
 }

@@ -208,6 +208,7 @@ hyp_status hyp_tensor_describe(const hyp_tensor *tensor, hyp_tensor_info *ret_in
 	ret_info->use_count = hypi_load_relaxed(&s->use_count);
 	ret_info->tag = tensor->tag;
 	ret_info->storage_bytes = s->bytes;
+	ret_info->compressed_bytes = hypi_storage_compressed_bytes(s);
 	ret_info->contiguous = tensor->contiguous;
 	ret_info->read_only = hyp_tensor_is_read_only(tensor);
 	ret_info->foreign = s->kind == HYPI_STORAGE_FOREIGN;

@@ -2,7 +2,8 @@
 """The libraries need nothing but the C library, and of it only what is written; the branch also what it is built on.
 
 Every undefined symbol of a library stands in undefined-libc.txt; its NEEDED entries are the C library and the loader.
-libhypool-tensor.so may also need what the trunk's public headers declare, hwloc, and the mathematical library.
+libhypool-tensor.so may also need what the trunk's public headers declare, hwloc, Zstandard, and the
+mathematical library.
 args: pairs of a library's kind (hypool, preload or tensor) and its path.
 """
 import re
@@ -14,7 +15,8 @@ import exports
 LIST = "tests/lint/undefined-libc.txt"
 NEEDED = re.compile(r"\(NEEDED\).*\[([^\]]+)\]")
 LIBRARIES = ("libc.so", "libpthread.so", "libdl.so", "ld-linux", "libc.musl")
-OF_TENSOR = ("libhypool.so", "libhwloc.so", "libm.so")
+OF_TENSOR = ("libhypool.so", "libhwloc.so", "libm.so", "libzstd.so")
+PREFIXES_OF_TENSOR = ("hwloc_", "ZSTD_")
 
 
 def check(root, args):
@@ -30,7 +32,7 @@ def check(root, args):
         for line in done.stdout.splitlines():
             name = line.split()[-1].split("@")[0]
             looked_at += 1
-            if name not in allowed and not (tensor and (name in api or name.startswith("hwloc_"))):
+            if name not in allowed and not (tensor and (name in api or name.startswith(PREFIXES_OF_TENSOR))):
                 faults.append(f"{kind}: needs {name}, which {LIST} does not allow")
         done = subprocess.run(["readelf", "-d", "-W", library], capture_output=True, text=True, check=True)
         for name in NEEDED.findall(done.stdout):
