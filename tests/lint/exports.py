@@ -11,8 +11,8 @@ import subprocess
 
 import common
 
-# HYP_API up to the name before the parenthesis, array bound or semicolon.
-DECLARED = re.compile(r"\bHYP_API\b[^;{]*?\b(hyp_[a-z0-9_]+)\s*[\(\[;]", re.DOTALL)
+# HYP_API or HYP_HOT_API up to the name before the parenthesis, array bound or semicolon.
+DECLARED = re.compile(r"\bHYP_(?:HOT_)?API\b[^;{]*?\b(hyp_[a-z0-9_]+)\s*[\(\[;]", re.DOTALL)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 # Headers of the branch describe libhypool-tensor.
 BRANCH_HEADERS = {"device.h", "tensor.h", "ops.h", "interop.h"}
