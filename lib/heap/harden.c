@@ -182,13 +182,26 @@ static size_t index_of(const hypi_span *span, const void *p) {
 
 static _Atomic(_Atomic uint32_t *) *shadow_of(hypi_span *span) { return (void *)&span->shadow; }
 
+/* Zeroed, or NULL. Where the kernel refuses address space, what stands empty goes back first. */
+static void *shadow_alloc(size_t bytes) {
+	void *shadow = hypi_meta_alloc(bytes);
+	if (shadow != NULL) return shadow;
+	hypi_large_pool *pool = &hypi_default_engine.large;
+	hypi_lock_take(&pool->lock);
+	pool->tight = true;
+	hypi_unlock(&pool->lock);
+	hypi_large_pool_purge(pool);
+	hypi_guard_flush();
+	return hypi_meta_alloc(bytes);
+}
+
 /* The word of a block, making the shadow where there is none yet. The caller was just handed a block of the span, so
  * only threads that were, too, race for it. NULL: no memory. */
 static _Atomic uint32_t *make_word(hypi_span *span, const void *p) {
 	_Atomic(_Atomic uint32_t *) *at = shadow_of(span);
 	_Atomic uint32_t *shadow = hypi_load_acquire(at); /* pairs with the release below */
 	if (HYP_UNLIKELY(shadow == NULL)) {
-		_Atomic uint32_t *made = hypi_meta_alloc(hypi_span_shadow_bytes(span));
+		_Atomic uint32_t *made = shadow_alloc(hypi_span_shadow_bytes(span));
 		if (made == NULL) return NULL;
 		if (atomic_compare_exchange_strong_explicit(at, &shadow, made, memory_order_acq_rel, memory_order_acquire))
 			shadow = made;
