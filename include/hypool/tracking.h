@@ -128,6 +128,67 @@ HYP_API void hyp_pressure_on_change(hyp_pressure *pressure, hyp_pressure_callbac
  * when it is over by now: no escalation is lost. One thread at a time. */
 HYP_API hyp_pressure_level hyp_pressure_poll(hyp_pressure *pressure);
 
+/* ---- the timeline ---- */
+
+typedef enum hyp_event_kind {
+	HYP_EVENT_ALLOC,    /* a sampled allocation */
+	HYP_EVENT_FREE,     /* of a sampled block */
+	HYP_EVENT_PRESSURE, /* the level changed; `bytes` is the level */
+	HYP_EVENT_USER,     /* hyp_timeline_add's own */
+	HYP_EVENT_KINDS
+} hyp_event_kind;
+
+typedef struct hyp_event {
+	uint64_t ns; /* since the timeline started */
+	uint64_t bytes;
+	uint64_t live_bytes; /* by the profiler's estimate, after it */
+	uintptr_t address;   /* 0: none */
+	uint32_t thread;     /* equal for one thread's */
+	int32_t device;      /* 0: host memory; else the device's id */
+	hyp_event_kind kind;
+	char pool[32]; /* "" when none is known */
+} hyp_event;
+
+typedef struct hyp_event_query {
+	size_t struct_bytes;              /* sizeof(hyp_event_query) */
+	uint64_t from_ns, to_ns;          /* to_ns 0: up to now */
+	uint32_t kinds;                   /* sum of 1 << kind; 0: all */
+	uint64_t least_bytes, most_bytes; /* most_bytes 0: no bound */
+	const char *pool;                 /* by its name; NULL: all */
+	int32_t device;                   /* -1: all */
+} hyp_event_query;
+
+/* The single events that are kept and fit the query, oldest first: the newest `capacity` of them. *ret_count: how many
+ * fit, also beyond the capacity. `query` may be NULL: all. Events are kept from level debug on, or as hyp_timeline_keep
+ * says. */
+HYP_API HYP_NODISCARD hyp_status hyp_timeline_query(const hyp_event_query *query, hyp_event *ret_events,
+                                                    size_t capacity, size_t *ret_count);
+
+/* How many of the last events are kept (at most 16777216; 0: none, and what is kept is forgotten), and how old they may
+ * be (0: any age). HYP_ERR_INVALID, HYP_ERR_NO_MEMORY: nothing is changed. */
+HYP_API HYP_NODISCARD hyp_status hyp_timeline_keep(uint32_t events, uint64_t most_age_ms);
+
+/* Adds an event of the program's own or of a device; its ns, live_bytes and thread are set here. HYP_ERR_NOT_FOUND: no
+ * events are kept. */
+HYP_API HYP_NODISCARD hyp_status hyp_timeline_add(const hyp_event *event);
+
+typedef enum hyp_anomaly_kind {
+	HYP_ANOMALY_JUMP, /* memory in use rose far more than it usually does between two points */
+	HYP_ANOMALY_DROP, /* it fell so */
+	HYP_ANOMALY_PEAK  /* it rose so and fell so soon after */
+} hyp_anomaly_kind;
+
+typedef struct hyp_anomaly {
+	hyp_anomaly_kind kind;
+	uint64_t from_ms, to_ms; /* since the timeline started */
+	int64_t bytes;           /* by which the heap's memory in use changed; of a peak: its height */
+	double score;            /* how many times the usual spread of changes */
+} hyp_anomaly;
+
+/* What stands out in the timeline of memory in use: changes beyond eight times the spread of all changes (1.4826 times
+ * their median absolute deviation: Leys et al. 2013), and at least 8 MiB. Oldest first. */
+HYP_API HYP_NODISCARD hyp_status hyp_timeline_anomalies(hyp_anomaly *ret_anomalies, size_t capacity, size_t *ret_count);
+
 /* ---- metrics ---- */
 
 /* The timeline and the ring of single events as Chrome's trace JSON, for a trace viewer (Perfetto, about:tracing). */

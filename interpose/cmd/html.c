@@ -58,7 +58,7 @@ static void card(FILE *to, const char *name, double bytes) {
 static void cards(const model *m, FILE *to) {
 	fputs("<div class=cards>", to);
 	card(to, "peak resident memory", (double)model_stat(m, "peak_resident_bytes"));
-	card(to, "peak of the heap", (double)model_stat(m, "peak_committed_bytes"));
+	card(to, "peak of the heap", strtod(model_meta(m, "peak_heap_bytes"), NULL));
 	card(to, "live at the end", (double)model_stat(m, "current_bytes"));
 	card(to, "allocated in all", (double)model_stat(m, "allocated_bytes"));
 	fprintf(to, "<div class=card><b>%llu</b><span>allocations</span></div>", (ull)model_stat(m, "allocations"));
@@ -105,6 +105,13 @@ static void timeline(const model *m, FILE *to) {
 	for (double y = 0; y < top; y += step)
 		fprintf(to, "<line x1=0 x2=1000 y1=%.1f y2=%.1f vector-effect=non-scaling-stroke />", 1000 - 1000 * y / top,
 		        1000 - 1000 * y / top);
+	for (size_t i = 0; i < m->anomaly_count; i++)
+		fprintf(to,
+		        "<rect x=%.1f width=%.1f y=0 height=1000 stroke=none fill='var(--bad)' opacity=.13><title>%s of "
+		        "%s</title></rect>",
+		        1000 * (double)m->anomalies[i].from_ms / width_ms,
+		        1000 * (double)(m->anomalies[i].to_ms - m->anomalies[i].from_ms) / width_ms, m->anomalies[i].kind,
+		        hypi_cmd_bytes((double)m->anomalies[i].bytes, text));
 	double peak_ms = strtod(model_meta(m, "peak_ms"), NULL);
 	bool peak = model_sum(m, AT_PEAK_BYTES) != 0 && peak_ms <= width_ms;
 	if (peak)
@@ -124,6 +131,12 @@ static void timeline(const model *m, FILE *to) {
 		fprintf(to, "<span style='top:100%%;left:%.1f%%;transform:translateX(-50%%)'>peak</span>",
 		        100 * peak_ms / width_ms);
 	fprintf(to, "<span class=r style='top:100%%'>%.2f s</span></div>", width_ms / 1000);
+	if (m->anomaly_count == 0) return;
+	fputs("<p class=dim>Out of the ordinary (shaded): ", to);
+	for (size_t i = 0; i < m->anomaly_count; i++)
+		fprintf(to, "%sa %s of %s at %.2f s", i == 0 ? "" : ", ", m->anomalies[i].kind,
+		        hypi_cmd_bytes((double)m->anomalies[i].bytes, text), (double)m->anomalies[i].from_ms / 1000);
+	fputs("</p>", to);
 }
 
 /* ---- flame graph: sites sorted by their stack from the outside in, and cut into equal prefixes ---- */

@@ -110,6 +110,12 @@ static bool add_line(model *m, char *at) {
 		return add_frame(m, at);
 	} else if (strcmp(kind, "site") == 0) {
 		return add_site(m, at);
+	} else if (strcmp(kind, "anomaly") == 0) {
+		name = word(&at);
+		if (!numbers(&at, n, 2)) return false;
+		if (*at == '-') at++;
+		if (!numbers(&at, n + 2, 2)) return false;
+		*ADD(m, anomalies, anomaly_count) = (model_anomaly){name, n[0], n[1], n[2], n[3]};
 	} else if (strcmp(kind, "pool") == 0) {
 		return add_pool(m, at);
 	} else if (strcmp(kind, "arena") == 0) {
@@ -178,8 +184,8 @@ void model_free(model *m) {
 		free(m->sites[i].key);
 	}
 	if (m->frames != NULL) free(m->frames[0].name);
-	void *const all[] = {m->meta,  m->stats,  m->modules, m->classes, m->ticks, m->frames,
-	                     m->sites, m->arenas, m->advice,  m->pools,   m->text};
+	void *const all[] = {m->meta,  m->stats,  m->modules, m->classes, m->ticks,     m->frames,
+	                     m->sites, m->arenas, m->advice,  m->pools,   m->anomalies, m->text};
 	for (size_t i = 0; i < HYP_ARRAY_LEN(all); i++) free(all[i]);
 	free(m);
 }

@@ -60,6 +60,11 @@ typedef struct model_pool {
 	char *name;
 } model_pool;
 
+typedef struct model_anomaly {
+	char *kind;
+	uint64_t from_ms, to_ms, bytes, score; /* bytes: of a drop, how many fewer */
+} model_anomaly;
+
 typedef struct model_advice {
 	char *kind, *text;
 	uint64_t bytes;
@@ -74,8 +79,9 @@ typedef struct model {
 	model_arena *arenas;
 	model_advice *advice;
 	model_pool *pools;
+	model_anomaly *anomalies;
 	size_t meta_count, stat_count, module_count, class_count, tick_count, frame_count, site_count, arena_count,
-		advice_count, pool_count;
+		advice_count, pool_count, anomaly_count;
 	char *text;
 } model;
 

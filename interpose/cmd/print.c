@@ -57,6 +57,15 @@ static void print_pools(const model *m, FILE *to) {
 	}
 }
 
+static void print_anomalies(const model *m, FILE *to) {
+	char a[24];
+	if (m->anomaly_count != 0) fprintf(to, "\nout of the ordinary\n");
+	for (size_t i = 0; i < m->anomaly_count; i++)
+		fprintf(to, "  %s of %s from %.2f s to %.2f s, %llu times the usual change\n", m->anomalies[i].kind,
+		        hypi_cmd_bytes((double)m->anomalies[i].bytes, a), (double)m->anomalies[i].from_ms / 1000,
+		        (double)m->anomalies[i].to_ms / 1000, (ull)m->anomalies[i].score);
+}
+
 static void print_advice(const model *m, FILE *to, unsigned top) {
 	bool lost = model_sum(m, LOST_BYTES) != 0;
 	unsigned shown = 0;
@@ -73,7 +82,7 @@ void model_print(const model *m, FILE *to, unsigned top, bool brief) {
 	        strtod(model_meta(m, "duration_ms"), NULL) / 1000);
 	fprintf(to, "peak resident %s, heap %s; live at the end %s in %llu blocks\n",
 	        hypi_cmd_bytes((double)model_stat(m, "peak_resident_bytes"), a),
-	        hypi_cmd_bytes((double)model_stat(m, "peak_committed_bytes"), b),
+	        hypi_cmd_bytes(strtod(model_meta(m, "peak_heap_bytes"), NULL), b),
 	        hypi_cmd_bytes((double)model_stat(m, "current_bytes"), c), (ull)model_stat(m, "active"));
 	fprintf(to, "%llu allocations of %s in all\n", (ull)model_stat(m, "allocations"),
 	        hypi_cmd_bytes((double)model_stat(m, "allocated_bytes"), a));
@@ -85,6 +94,7 @@ void model_print(const model *m, FILE *to, unsigned top, bool brief) {
 	if (!brief) print_top(m, to, "live at the end", LIVE_BYTES, LIVE_COUNT, top);
 	print_top(m, to, "allocated in all", BYTES, COUNT, top);
 	print_pools(m, to);
+	print_anomalies(m, to);
 	print_advice(m, to, brief ? 5 : 50);
 }
 
@@ -113,6 +123,11 @@ void model_print_json(const model *m, FILE *to) {
 	for (size_t i = 0; i < m->tick_count; i++)
 		fprintf(to, "%s[%llu,%llu,%llu,%llu]", i == 0 ? "" : ",", (ull)m->ticks[i].ms, (ull)m->ticks[i].committed,
 		        (ull)m->ticks[i].resident, (ull)m->ticks[i].live);
+	fprintf(to, "],\n\"anomalies\":[");
+	for (size_t i = 0; i < m->anomaly_count; i++)
+		fprintf(to, "%s{\"kind\":\"%s\",\"from_ms\":%llu,\"to_ms\":%llu,\"bytes\":%llu,\"score\":%llu}",
+		        i == 0 ? "" : ",", m->anomalies[i].kind, (ull)m->anomalies[i].from_ms, (ull)m->anomalies[i].to_ms,
+		        (ull)m->anomalies[i].bytes, (ull)m->anomalies[i].score);
 	fprintf(to, "],\n\"pools\":[");
 	for (size_t i = 0; i < m->pool_count; i++) {
 		const model_pool *p = &m->pools[i];

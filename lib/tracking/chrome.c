@@ -24,46 +24,40 @@ static void write_ticks(hypi_out *out, int pid) {
 		                ticks[i].live_bytes);
 }
 
-static void write_events(hypi_out *out, int pid, const hypi_event *events, unsigned count) {
-	static const char *const names[HYPI_EVENT_KINDS] = {"allocate", "free", "pressure"};
-	for (unsigned i = 0; i < count; i++)
+static void write_events(hypi_out *out, int pid) {
+	static const char *const names[HYP_EVENT_KINDS] = {"allocate", "free", "pressure", "event"};
+	const hypi_event *event;
+	for (uint64_t i = 0; (event = hypi_timeline_event_at(i)) != NULL; i++)
 		hypi_out_format(out,
 		                ",\n{\"ph\":\"i\",\"s\":\"t\",\"name\":\"%s\",\"pid\":%d,\"tid\":%u,\"ts\":%llu.%03u,\"args\":{"
 		                "\"address\":\"0x%lx\","
-		                "\"bytes\":%llu,\"site\":%u,\"live\":%.0f}}",
-		                names[events[i].kind], pid, events[i].thread, (ull)(events[i].ns / 1000),
-		                (unsigned)(events[i].ns % 1000), events[i].address, (ull)events[i].bytes, events[i].site,
-		                events[i].live_bytes);
+		                "\"bytes\":%llu,\"site\":%u,\"device\":%d,\"live\":%.0f}}",
+		                names[event->kind], pid, event->thread, (ull)(event->ns / 1000), (unsigned)(event->ns % 1000),
+		                event->address, (ull)event->bytes, event->site, (int)event->device, event->live_bytes);
 }
 
 hyp_status hyp_timeline_write(int fd) {
-	enum { MOST = 65536 };
 	hypi_process_init();
 	bool hooked = hypi_self.hooked;
 	hypi_self.hooked = true;
-	hypi_bytes text = {0}, ring = {0};
-	hypi_event *events = hypi_bytes_extend(&ring, MOST * sizeof *events);
+	hypi_bytes text = {0};
 	hyp_status status = HYP_ERR_NO_MEMORY;
-	if (events != NULL) {
-		int pid = (int)getpid();
-		hypi_profile_lock();
-		unsigned count = hypi_timeline_events(events, MOST);
-		hypi_profile_unlock();
-		hypi_out out;
-		hypi_bytes_out(&text, &out);
-		hypi_out_format(&out,
-		                "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{\"ph\":\"M\",\"name\":\"process_name\","
-		                "\"pid\":%d,\"args\":{\"name\":\"hypool\"}}",
-		                pid);
-		write_ticks(&out, pid);
-		write_events(&out, pid, events, count);
-		hypi_out_format(&out, "]}\n");
-		hypi_out_flush(&out);
-		if (!text.failed) status = hypi_write_all(fd, text.at, text.used) ? HYP_OK : HYP_ERR_OS;
-	}
+	int pid = (int)getpid();
+	hypi_out out;
+	hypi_bytes_out(&text, &out);
+	hypi_out_format(&out,
+	                "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{\"ph\":\"M\",\"name\":\"process_name\","
+	                "\"pid\":%d,\"args\":{\"name\":\"hypool\"}}",
+	                pid);
+	write_ticks(&out, pid);
+	hypi_profile_lock();
+	write_events(&out, pid);
+	hypi_profile_unlock();
+	hypi_out_format(&out, "]}\n");
+	hypi_out_flush(&out);
+	if (!text.failed) status = hypi_write_all(fd, text.at, text.used) ? HYP_OK : HYP_ERR_OS;
 	int saved = errno;
 	hypi_bytes_fini(&text);
-	hypi_bytes_fini(&ring);
 	hypi_self.hooked = hooked;
 	errno = saved;
 	return status;

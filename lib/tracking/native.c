@@ -12,6 +12,7 @@
  *   site ID COUNT BYTES LIVE_COUNT LIVE_BYTES PEAK_BYTES BRIEF LIFE_MS FIRST_MS LAST_MS SLACK LOST_COUNT LOST_BYTES
  *        AT_PEAK_COUNT AT_PEAK_BYTES POOL FRAMES...
  *   pool NUMBER GONE COMMITTED LIMIT LIVE_BYTES LIVE_COUNT ALLOCATIONS ALLOCATED_BYTES FAILURES LEVEL NAME
+ *   anomaly KIND FROM_MS TO_MS BYTES SCORE   of hyp_timeline_anomalies; BYTES may be negative
  *   arena BASE SLICES SLICE_BYTES MAP    one character for a group of slices: '0' free to '8' full
  *   advice KIND BYTES TEXT               of tracking/patterns.h
  *   end                                  a report without it was cut off
@@ -106,6 +107,18 @@ static void write_numbers(hypi_out *out) {
 		                (ull)ticks[i].resident_bytes, count_of(ticks[i].live_bytes));
 }
 
+static void write_anomalies(hypi_out *out) {
+	static const char *const kinds[] = {"jump", "drop", "peak"};
+	hyp_anomaly found[16];
+	hypi_tick ticks[HYPI_TICKS];
+	unsigned count =
+		hypi_timeline_find_anomalies(ticks, hypi_timeline_ticks(ticks, HYPI_TICKS), found, HYP_ARRAY_LEN(found));
+	for (unsigned i = 0; i < count; i++)
+		hypi_out_format(out, "anomaly %s %llu %llu %s%llu %llu\n", kinds[found[i].kind], (ull)found[i].from_ms,
+		                (ull)found[i].to_ms, found[i].bytes < 0 ? "-" : "",
+		                (ull)(found[i].bytes < 0 ? -found[i].bytes : found[i].bytes), count_of(found[i].score));
+}
+
 static void write_modules(hypi_out *out, const hypi_symbols *symbols) {
 	const hypi_module *modules = (const hypi_module *)(const void *)symbols->modules.at;
 	for (size_t i = 0; i < symbols->module_count; i++)
@@ -156,8 +169,10 @@ void hypi_write_native(const hypi_symbols *symbols, hypi_bytes *to) {
 	                p->sites != NULL ? hypi_profile_now_ms() : 0);
 	hypi_out_format(&out, "meta peak_live_bytes %llu\nmeta peak_ms %u\nmeta total_bytes %llu\nmeta total_count %llu\n",
 	                count_of(p->peak_live_bytes), p->peak_ms, count_of(p->total_bytes), count_of(p->total_count));
+	hypi_out_format(&out, "meta peak_heap_bytes %llu\n", (ull)hypi_patterns_peak_heap());
 	hypi_out_format(&out, "meta unfollowed %llu\nmeta leaks_searched %d\n", (ull)p->lost_picks, p->leaks_searched);
 	write_numbers(&out);
+	write_anomalies(&out);
 	write_modules(&out, symbols);
 	write_sites(&out, symbols);
 	write_pools(&out);

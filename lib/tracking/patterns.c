@@ -149,9 +149,18 @@ static void temporal(finder *f) {
 	say(f, "temporal", peak - mean);
 }
 
+uint64_t hypi_patterns_peak_heap(void) {
+	hyp_stats stats;
+	hypi_engine_stats(&hypi_default_engine, &stats);
+	uint64_t peak = stats.peak_committed_bytes, ticks = hypi_timeline_peak_bytes();
+	uint64_t live = (uint64_t)hypi_profile_data.peak_live_bytes;
+	if (ticks > peak) peak = ticks;
+	return live > peak ? live : peak;
+}
+
 /* Most of what is resident never was in the heap: the reader looks for it in vain here. */
 static void outside(finder *f, const hyp_stats *stats) {
-	uint64_t resident = stats->peak_resident_bytes, heap = stats->peak_committed_bytes;
+	uint64_t resident = stats->peak_resident_bytes, heap = hypi_patterns_peak_heap();
 	if (resident < 2 * heap || resident - heap < 32 * (uint64_t)MIB) return;
 	bool python = false;
 	const hypi_symbol *all = (const hypi_symbol *)(const void *)f->symbols->symbols.at;

@@ -13,6 +13,9 @@ typedef struct hypi_advice {
 	const char *text; /* evidence, then advice; one line */
 } hypi_advice;
 
+/* The highest that is known of the heap's use: statistics see arenas alone, ticks and samples large mappings too. */
+uint64_t hypi_patterns_peak_heap(void);
+
 typedef void hypi_advice_each(void *context, const hypi_advice *advice);
 
 /* Under the profile's lock. */

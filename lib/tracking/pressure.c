@@ -19,6 +19,7 @@
 #include "heap/heap.h"
 #include "os/os.h"
 #include "pool/pool.h"
+#include "tracking/timeline.h"
 
 #include <hypool/tracking.h>
 
@@ -415,6 +416,7 @@ void hyp_pressure_on_change(hyp_pressure *p, hyp_pressure_callback *callback, vo
 static void change(hyp_pressure *p, hyp_pressure_level level, hyp_pressure_source source) {
 	if (level == p->level) return;
 	p->level = level;
+	hypi_timeline_note(HYP_EVENT_PRESSURE, 0, level, 0);
 	if (p->callback != NULL) p->callback(p->context, level, source);
 }
 

@@ -176,7 +176,7 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 		place(&pick);
 		P->pick_count++;
 		count_alloc(&P->sites[pick.site], &pick, usable);
-		hypi_timeline_event(HYPI_EVENT_ALLOC, (uintptr_t)p, asked, pick.site, P->live_bytes);
+		hypi_timeline_event(HYP_EVENT_ALLOC, (uintptr_t)p, asked, pick.site, P->live_bytes);
 	}
 	hypi_unlock(&P->lock);
 	hypi_leaks_look(hypi_os_now_coarse_ms());
@@ -201,7 +201,7 @@ static void count_free(hypi_pick *pick, size_t usable, uint32_t now_ms) {
 	hypi_pick gone = *pick;
 	remove_pick(pick);
 	change_live(-bytes);
-	hypi_timeline_event(HYPI_EVENT_FREE, gone.address, gone.asked, gone.site, P->live_bytes);
+	hypi_timeline_event(HYP_EVENT_FREE, gone.address, gone.asked, gone.site, P->live_bytes);
 }
 
 /* ---- pools that were emptied ---- */

@@ -10,6 +10,8 @@
 
 #include "base/compiler.h"
 
+#include <hypool/tracking.h>
+
 #include <stdatomic.h>
 
 enum { HYPI_TICKS = 512 };
@@ -20,20 +22,14 @@ typedef struct hypi_tick {
 	double live_bytes; /* by the profiler's estimate; 0 without it */
 } hypi_tick;
 
-typedef enum hypi_event_kind {
-	HYPI_EVENT_ALLOC,
-	HYPI_EVENT_FREE,
-	HYPI_EVENT_PRESSURE,
-	HYPI_EVENT_KINDS
-} hypi_event_kind;
-
 typedef struct hypi_event {
 	uint64_t ns; /* since the timeline started */
 	uintptr_t address;
 	uint64_t bytes;
 	double live_bytes;
 	uint32_t site, thread;
-	hypi_event_kind kind;
+	int32_t device;
+	hyp_event_kind kind;
 } hypi_event;
 
 /* Starts the ticks every `every_ms`, and the ring of `events` (0: none). False: no memory. */
@@ -48,15 +44,24 @@ void hypi_timeline_fork_child(void);
 void hypi_timeline_tick(void);
 
 /* Under the profile's lock. */
-void hypi_timeline_event(hypi_event_kind kind, uintptr_t address, uint64_t bytes, uint32_t site, double live_bytes);
+void hypi_timeline_event(hyp_event_kind kind, uintptr_t address, uint64_t bytes, uint32_t site, double live_bytes);
+/* An event that is no sample; takes the lock itself. False: none are kept. */
+bool hypi_timeline_note(hyp_event_kind kind, uintptr_t address, uint64_t bytes, int32_t device);
+
+/* Under the profile's lock: the i-th of those kept and not too old, oldest first; NULL: there are no more. */
+const hypi_event *hypi_timeline_event_at(uint64_t i);
 
 /* The ring's memory, for who looks for pointers. */
 void hypi_timeline_range(uintptr_t *ret_start, uintptr_t *ret_end);
 
+/* tracking/query.c: what stands out among the ticks; returns how many of at most `capacity`. */
+unsigned hypi_timeline_find_anomalies(const hypi_tick *ticks, unsigned ticks_count, hyp_anomaly *ret_anomalies,
+                                      unsigned capacity);
+
+/* The most that was in use at any tick, also in blocks with a mapping of their own. */
+uint64_t hypi_timeline_peak_bytes(void);
+
 /* Copies the ticks, oldest first; returns how many. */
 unsigned hypi_timeline_ticks(hypi_tick *ret_ticks, unsigned capacity);
-
-/* The ring, oldest first, under the profile's lock: at most `capacity` of the newest. */
-unsigned hypi_timeline_events(hypi_event *ret_events, unsigned capacity);
 
 #endif
