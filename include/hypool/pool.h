@@ -131,6 +131,19 @@ HYP_API size_t hyp_pool_classes(hyp_pool *pool, hyp_class_stats *ret_classes, si
 HYP_API void hyp_pool_print(hyp_pool *pool, int fd);
 HYP_API void hyp_pool_print_json(hyp_pool *pool, int fd);
 
+/* How much of what a pool holds serves nobody, from 0 (nothing) towards 1 where it is a part. Every figure follows from
+ * hyp_pool_stats, and is 0 where its divisor is. Rounding: only blocks by handle have a known asked size. */
+typedef struct hyp_fragmentation {
+	size_t struct_bytes; /* set by the caller to sizeof(hyp_fragmentation) */
+	double internal;     /* 1 - small_bytes / small_span_bytes: of spans, what is no live block */
+	double rounding;     /* 1 - asked / usable bytes: of live blocks by handle, what was not asked for */
+	double external;     /* 1 - largest_free_bytes / free_bytes: of free memory, what one request could not have */
+	double held;         /* (committed_bytes + dirty_bytes) / current_bytes: 1 is ideal */
+	double resident;     /* resident_bytes of the process / current_bytes of this pool: for a process with one pool */
+} hyp_fragmentation;
+
+HYP_API HYP_NODISCARD hyp_status hyp_pool_fragmentation(hyp_pool *pool, hyp_fragmentation *ret_fragmentation);
+
 /* Gives unused pages back to the system; returns the bytes. */
 HYP_API size_t hyp_pool_trim(hyp_pool *pool);
 
