@@ -129,16 +129,16 @@ void check_gemm(struct check_run *run) {
 	}
 	/* Each path with its blocks crossed in every dimension. */
 	static const struct shape large[] = {
-		{200, 270, 800, 1, false, false, false, 1, 0},       {200, 270, 800, 2, true, false, false, 1, 1},
-		{150, 70, 1024, 1, false, false, false, 1, 0},       {150, 270, 512, 3, true, true, false, 1, 0},
-		{32, 333, 2100, 1, false, true, false, 1, 0},        {13, 333, 1100, 2, false, true, false, 2, 1},
-		{128, 520, 1030, 2, false, true, false, 1, 0},       {1, 1000, 300, 3, false, false, false, 1, 0},
-		{1, 1000, 300, 2, true, true, false, 1, 2},          {1000, 1, 300, 2, false, false, false, 1, 0},
-		{1000, 1, 300, 2, true, false, false, 1, 0},         {1000, 1, 300, 2, true, true, false, 2, 1},
-		{20, 1100, 100, 1, false, false, false, 1, 0},       {100, 270, 500, 2, false, true, true, 1, 1},
-		{40, 1100, 100, 2, true, false, true, 1, 0},         {1, 500, 700, 2, false, true, true, 1, 0},
-		{37, 288, 1024, 1, false, false, false, 2, 1, true}, {47, 300, 512, 2, false, true, true, 1, 0, true},
-		{64, 64, 64, 1, false, false, false, 1, 0, true},    {50, 48, 1100, 1, false, false, true, -0.5, 1},
+		{200, 270, 800, 1, false, false, false, 1, 0, false}, {200, 270, 800, 2, true, false, false, 1, 1, false},
+		{150, 70, 1024, 1, false, false, false, 1, 0, false}, {150, 270, 512, 3, true, true, false, 1, 0, false},
+		{32, 333, 2100, 1, false, true, false, 1, 0, false},  {13, 333, 1100, 2, false, true, false, 2, 1, false},
+		{128, 520, 1030, 2, false, true, false, 1, 0, false}, {1, 1000, 300, 3, false, false, false, 1, 0, false},
+		{1, 1000, 300, 2, true, true, false, 1, 2, false},    {1000, 1, 300, 2, false, false, false, 1, 0, false},
+		{1000, 1, 300, 2, true, false, false, 1, 0, false},   {1000, 1, 300, 2, true, true, false, 2, 1, false},
+		{20, 1100, 100, 1, false, false, false, 1, 0, false}, {100, 270, 500, 2, false, true, true, 1, 1, false},
+		{40, 1100, 100, 2, true, false, true, 1, 0, false},   {1, 500, 700, 2, false, true, true, 1, 0, false},
+		{37, 288, 1024, 1, false, false, false, 2, 1, true},  {47, 300, 512, 2, false, true, true, 1, 0, true},
+		{64, 64, 64, 1, false, false, false, 1, 0, true},     {50, 48, 1100, 1, false, false, true, -0.5, 1, false},
 	};
 	for (size_t i = 0; i < sizeof(large) / sizeof(large[0]); i++) one(run, &large[i]);
 	guarded_fini(&ga);
