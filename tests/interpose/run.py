@@ -26,7 +26,7 @@ def arguments():
     p.add_argument("--no-preload", action="store_true", help="name the library in HYPOOL_TEST_LIB only")
     p.add_argument("--before", action="append", default=[], help="library to preload before it")
     p.add_argument("--env", action="append", default=[], metavar="K=V")
-    p.add_argument("--timeout", type=float, default=60)
+    p.add_argument("--timeout", type=float, default=60, help="seconds; ten times as many with HYPOOL_TEST_LONG=1")
     p.add_argument("--signal", default="", help="signal that must end the program, for example ABRT")
     p.add_argument("--or-signal", default="", help="signal that may end it instead, without a message")
     p.add_argument("--status", type=int, default=0)
@@ -34,7 +34,10 @@ def arguments():
     p.add_argument("--address-space", type=int, default=0, metavar="BYTES", help="RLIMIT_AS from the first instruction")
     p.add_argument("--output", default="", help="regular expression that the output must match")
     p.add_argument("command", nargs="+")
-    return p.parse_args()
+    a = p.parse_args()
+    if os.environ.get("HYPOOL_TEST_LONG") == "1":
+        a.timeout *= 10
+    return a
 
 
 def environment(a):

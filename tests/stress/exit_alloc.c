@@ -51,7 +51,7 @@ int main(void) {
 	pthread_key_create(&key, on_thread_exit);
 	atexit(at_exit);
 	at_quick_exit(at_exit);
-	struct stress_bound bound = stress_begin(400, 10000, 8);
+	struct stress_bound bound = stress_begin(1000, 10000, 8);
 	while (stress_more(&bound)) {
 		pid_t pid = fork();
 		REQUIRE(pid >= 0);

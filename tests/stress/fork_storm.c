@@ -3,13 +3,14 @@
  *
  * Each child verifies blocks that other threads of the parent owned and, as those threads are gone, frees them; it
  * allocates of every kind, forks once more at times, and leaves by _exit or exit. 10,000 forks in the long mode.
+ * "brief" as argument: 2 threads and children that do little, so that every run comes to 10,000 forks.
  * A child that hangs is ended by its alarm and counted.
  */
 #include "stress/stress.h"
 
 #include <sys/wait.h>
 
-enum { THREADS = 8, SLOTS = 64, SHARED = 256 };
+enum { THREADS = 8, THREADS_BRIEF = 2, SLOTS = 64, SHARED = 256 };
 static _Atomic bool stop;
 static _Atomic(void *) shared[SHARED]; /* blocks that change hands; NULL while somebody holds one */
 
@@ -64,14 +65,28 @@ static void child(long round) {
 	_exit(check_end());
 }
 
-int main(void) {
+/* Every lock of the library is asked for once: small, large, another thread's block, one that is given back. */
+static void brief_child(long round) {
+	alarm(20);
+	uint64_t seed = (uint64_t)round * 97 + 5;
+	void *slots[SLOTS] = {0};
+	verified_free(atomic_exchange(&shared[round % SHARED], NULL));
+	verified_free(verified_make(seed, 2 * MIB));
+	work(&seed, slots, 8);
+	if (round % 2 && !STRESS_SANITIZED) exit(check_end());
+	_exit(check_end());
+}
+
+int main(int argc, char **argv) {
+	bool brief_mode = argc > 1 && strcmp(argv[1], "brief") == 0;
+	int count = brief_mode ? THREADS_BRIEF : THREADS;
 	pthread_t threads[THREADS];
-	for (int i = 0; i < THREADS; i++)
-		REQUIRE(pthread_create(&threads[i], NULL, churn, (void *)(uintptr_t)(i + 1)) == 0);
-	struct stress_bound bound = stress_begin(400, 10000, 12);
+	for (int i = 0; i < count; i++) REQUIRE(pthread_create(&threads[i], NULL, churn, (void *)(uintptr_t)(i + 1)) == 0);
+	struct stress_bound bound = brief_mode ? stress_begin(10000, 100000, 100) : stress_begin(400, 10000, 12);
 	while (stress_more(&bound)) {
 		pid_t pid = fork();
 		REQUIRE(pid >= 0, "fork: errno %d", errno);
+		if (pid == 0 && brief_mode) brief_child(bound.done);
 		if (pid == 0) child(bound.done);
 		void *p = verified_make(5, 1000);
 		int status = -1;
@@ -80,7 +95,7 @@ int main(void) {
 		verified_free(p);
 	}
 	atomic_store(&stop, true);
-	for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+	for (int i = 0; i < count; i++) pthread_join(threads[i], NULL);
 	for (int i = 0; i < SHARED; i++) verified_free(atomic_load(&shared[i]));
 	return check_end();
 }

@@ -47,7 +47,7 @@ __attribute__((unused)) static bool stress_long(void) {
 	return value && *value == '1';
 }
 
-/* True while the run may go on: fewer than `rounds` done, and within the time. The long mode has ten times of both. */
+/* True while the run may go on: fewer than `rounds` done, and within the time: 60 times as much in the long mode. */
 struct stress_bound {
 	long rounds, done;
 	uint64_t end_ns;
