@@ -130,38 +130,38 @@ HYP_API hyp_pressure_level hyp_pressure_poll(hyp_pressure *pressure);
 
 /* ---- the timeline ---- */
 
-typedef enum hyp_event_kind {
+typedef enum hyp_timeline_event_kind {
 	HYP_EVENT_ALLOC,    /* a sampled allocation */
 	HYP_EVENT_FREE,     /* of a sampled block */
 	HYP_EVENT_PRESSURE, /* the level changed; `bytes` is the level */
 	HYP_EVENT_USER,     /* hyp_timeline_add's own */
 	HYP_EVENT_KINDS
-} hyp_event_kind;
+} hyp_timeline_event_kind;
 
-typedef struct hyp_event {
+typedef struct hyp_timeline_event {
 	uint64_t ns; /* since the timeline started */
 	uint64_t bytes;
 	uint64_t live_bytes; /* by the profiler's estimate, after it */
 	uintptr_t address;   /* 0: none */
 	uint32_t thread;     /* equal for one thread's */
 	int32_t device;      /* 0: host memory; else the device's id */
-	hyp_event_kind kind;
+	hyp_timeline_event_kind kind;
 	char pool[32]; /* "" when none is known */
-} hyp_event;
+} hyp_timeline_event;
 
-typedef struct hyp_event_query {
-	size_t struct_bytes;              /* sizeof(hyp_event_query) */
+typedef struct hyp_timeline_filter {
+	size_t struct_bytes;              /* sizeof(hyp_timeline_filter) */
 	uint64_t from_ns, to_ns;          /* to_ns 0: up to now */
 	uint32_t kinds;                   /* sum of 1 << kind; 0: all */
 	uint64_t least_bytes, most_bytes; /* most_bytes 0: no bound */
 	const char *pool;                 /* by its name; NULL: all */
 	int32_t device;                   /* -1: all */
-} hyp_event_query;
+} hyp_timeline_filter;
 
 /* The single events that are kept and fit the query, oldest first: the newest `capacity` of them. *ret_count: how many
  * fit, also beyond the capacity. `query` may be NULL: all. Events are kept from level debug on, or as hyp_timeline_keep
  * says. */
-HYP_API HYP_NODISCARD hyp_status hyp_timeline_query(const hyp_event_query *query, hyp_event *ret_events,
+HYP_API HYP_NODISCARD hyp_status hyp_timeline_query(const hyp_timeline_filter *query, hyp_timeline_event *ret_events,
                                                     size_t capacity, size_t *ret_count);
 
 /* How many of the last events are kept (at most 16777216; 0: none, and what is kept is forgotten), and how old they may
@@ -170,7 +170,7 @@ HYP_API HYP_NODISCARD hyp_status hyp_timeline_keep(uint32_t events, uint64_t mos
 
 /* Adds an event of the program's own or of a device; its ns, live_bytes and thread are set here. HYP_ERR_NOT_FOUND: no
  * events are kept. */
-HYP_API HYP_NODISCARD hyp_status hyp_timeline_add(const hyp_event *event);
+HYP_API HYP_NODISCARD hyp_status hyp_timeline_add(const hyp_timeline_event *event);
 
 typedef enum hyp_anomaly_kind {
 	HYP_ANOMALY_JUMP, /* memory in use rose far more than it usually does between two points */

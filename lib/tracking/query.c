@@ -20,7 +20,7 @@ static const char *pool_of(const hypi_event *event) {
 	return hypi_tracked_pool_at(hypi_profile_data.sites[event->site].pool)->name;
 }
 
-static bool fits(const hyp_event_query *q, const hypi_event *event) {
+static bool fits(const hyp_timeline_filter *q, const hypi_event *event) {
 	if (event->ns < q->from_ns || (q->to_ns != 0 && event->ns > q->to_ns)) return false;
 	if (q->kinds != 0 && (q->kinds >> event->kind & 1) == 0) return false;
 	if (event->bytes < q->least_bytes || (q->most_bytes != 0 && event->bytes > q->most_bytes)) return false;
@@ -28,8 +28,9 @@ static bool fits(const hyp_event_query *q, const hypi_event *event) {
 	return q->pool == NULL || strcmp(pool_of(event), q->pool) == 0;
 }
 
-hyp_status hyp_timeline_query(const hyp_event_query *query, hyp_event *ret_events, size_t capacity, size_t *ret_count) {
-	hyp_event_query q = {.device = -1};
+hyp_status hyp_timeline_query(const hyp_timeline_filter *query, hyp_timeline_event *ret_events, size_t capacity,
+                              size_t *ret_count) {
+	hyp_timeline_filter q = {.device = -1};
 	if (ret_count == NULL || (ret_events == NULL && capacity != 0)) return HYP_ERR_INVALID;
 	if (query != NULL && query->struct_bytes != sizeof q) return HYP_ERR_INVALID;
 	if (query != NULL) q = *query;
@@ -45,14 +46,14 @@ hyp_status hyp_timeline_query(const hyp_event_query *query, hyp_event *ret_event
 			skipped--;
 			continue;
 		}
-		hyp_event *to = &ret_events[filled++];
-		*to = (hyp_event){.ns = event->ns,
-		                  .bytes = event->bytes,
-		                  .live_bytes = (uint64_t)event->live_bytes,
-		                  .address = event->address,
-		                  .thread = event->thread,
-		                  .device = event->device,
-		                  .kind = event->kind};
+		hyp_timeline_event *to = &ret_events[filled++];
+		*to = (hyp_timeline_event){.ns = event->ns,
+		                           .bytes = event->bytes,
+		                           .live_bytes = (uint64_t)event->live_bytes,
+		                           .address = event->address,
+		                           .thread = event->thread,
+		                           .device = event->device,
+		                           .kind = event->kind};
 		memcpy(to->pool, pool_of(event), strlen(pool_of(event)) + 1);
 	}
 	hypi_profile_unlock();
@@ -60,7 +61,7 @@ hyp_status hyp_timeline_query(const hyp_event_query *query, hyp_event *ret_event
 	return HYP_OK;
 }
 
-hyp_status hyp_timeline_add(const hyp_event *event) {
+hyp_status hyp_timeline_add(const hyp_timeline_event *event) {
 	if (event == NULL || (unsigned)event->kind >= HYP_EVENT_KINDS) return HYP_ERR_INVALID;
 	hypi_process_init();
 	return hypi_timeline_note(event->kind, event->address, event->bytes, event->device) ? HYP_OK : HYP_ERR_NOT_FOUND;

@@ -79,12 +79,13 @@ static void add_event(hypi_event event) {
 	line.events[line.written++ % line.capacity] = event;
 }
 
-void hypi_timeline_event(hyp_event_kind kind, uintptr_t address, uint64_t bytes, uint32_t site, double live_bytes) {
+void hypi_timeline_event(hyp_timeline_event_kind kind, uintptr_t address, uint64_t bytes, uint32_t site,
+                         double live_bytes) {
 	if (line.events == NULL) return;
 	add_event((hypi_event){.address = address, .bytes = bytes, .live_bytes = live_bytes, .site = site, .kind = kind});
 }
 
-bool hypi_timeline_note(hyp_event_kind kind, uintptr_t address, uint64_t bytes, int32_t device) {
+bool hypi_timeline_note(hyp_timeline_event_kind kind, uintptr_t address, uint64_t bytes, int32_t device) {
 	hypi_profile_lock();
 	bool kept = line.events != NULL;
 	if (kept)

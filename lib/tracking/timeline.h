@@ -29,7 +29,7 @@ typedef struct hypi_event {
 	double live_bytes;
 	uint32_t site, thread;
 	int32_t device;
-	hyp_event_kind kind;
+	hyp_timeline_event_kind kind;
 } hypi_event;
 
 /* Starts the ticks every `every_ms`, and the ring of `events` (0: none). False: no memory. */
@@ -44,9 +44,10 @@ void hypi_timeline_fork_child(void);
 void hypi_timeline_tick(void);
 
 /* Under the profile's lock. */
-void hypi_timeline_event(hyp_event_kind kind, uintptr_t address, uint64_t bytes, uint32_t site, double live_bytes);
+void hypi_timeline_event(hyp_timeline_event_kind kind, uintptr_t address, uint64_t bytes, uint32_t site,
+                         double live_bytes);
 /* An event that is no sample; takes the lock itself. False: none are kept. */
-bool hypi_timeline_note(hyp_event_kind kind, uintptr_t address, uint64_t bytes, int32_t device);
+bool hypi_timeline_note(hyp_timeline_event_kind kind, uintptr_t address, uint64_t bytes, int32_t device);
 
 /* Under the profile's lock: the i-th of those kept and not too old, oldest first; NULL: there are no more. */
 const hypi_event *hypi_timeline_event_at(uint64_t i);

@@ -13,20 +13,20 @@
 
 static void nap(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
 
-static size_t count_of(hyp_event_query query) {
+static size_t count_of(hyp_timeline_filter query) {
 	size_t count;
 	query.struct_bytes = sizeof query;
 	CHECK(hyp_timeline_query(&query, NULL, 0, &count) == HYP_OK, "query");
 	return count;
 }
 
-static hyp_event events[4096];
+static hyp_timeline_event events[4096];
 
 static void by_everything(hyp_pool *pool) {
 	size_t count;
 	void *p[10];
 	uint64_t before_ns, between_ns;
-	hyp_event mark = {.kind = HYP_EVENT_USER, .bytes = 77, .device = 3, .address = 5};
+	hyp_timeline_event mark = {.kind = HYP_EVENT_USER, .bytes = 77, .device = 3, .address = 5};
 	CHECK(hyp_timeline_add(&mark) == HYP_OK, "add");
 	CHECK(hyp_timeline_query(NULL, events, 4096, &count) == HYP_OK && count >= 1, "all");
 	before_ns = events[count - 1].ns;
@@ -40,24 +40,25 @@ static void by_everything(hyp_pool *pool) {
 	for (size_t i = 1; i < count; i++) CHECK(events[i].ns >= events[i - 1].ns, "in order");
 	for (int i = 0; i < 4; i++) hyp_free(p[i]);
 	void *of_pool = hyp_pool_malloc(pool, 5000);
-	CHECK(count_of((hyp_event_query){
+	CHECK(count_of((hyp_timeline_filter){
 			  .device = -1, .from_ns = before_ns, .to_ns = between_ns, .kinds = 1u << HYP_EVENT_ALLOC}) == 10,
 	      "allocations between the marks");
-	CHECK(count_of((hyp_event_query){.device = -1, .from_ns = between_ns, .kinds = 1u << HYP_EVENT_FREE}) == 4,
+	CHECK(count_of((hyp_timeline_filter){.device = -1, .from_ns = between_ns, .kinds = 1u << HYP_EVENT_FREE}) == 4,
 	      "frees after");
-	CHECK(count_of((hyp_event_query){.device = -1,
-	                                 .least_bytes = 1003,
-	                                 .most_bytes = 1005,
-	                                 .from_ns = before_ns,
-	                                 .kinds = 1u << HYP_EVENT_ALLOC}) == 3,
+	CHECK(count_of((hyp_timeline_filter){.device = -1,
+	                                     .least_bytes = 1003,
+	                                     .most_bytes = 1005,
+	                                     .from_ns = before_ns,
+	                                     .kinds = 1u << HYP_EVENT_ALLOC}) == 3,
 	      "by size");
-	CHECK(count_of((hyp_event_query){.device = 3}) == 2 && count_of((hyp_event_query){.device = 4}) == 0, "by device");
-	CHECK(count_of((hyp_event_query){.device = -1, .pool = "mine"}) == 1, "by pool");
-	hyp_event_query query = {.struct_bytes = sizeof query, .device = -1, .pool = "mine"};
+	CHECK(count_of((hyp_timeline_filter){.device = 3}) == 2 && count_of((hyp_timeline_filter){.device = 4}) == 0,
+	      "by device");
+	CHECK(count_of((hyp_timeline_filter){.device = -1, .pool = "mine"}) == 1, "by pool");
+	hyp_timeline_filter query = {.struct_bytes = sizeof query, .device = -1, .pool = "mine"};
 	CHECK(hyp_timeline_query(&query, events, 1, &count) == HYP_OK && events[0].bytes == 5000 &&
 	          strcmp(events[0].pool, "mine") == 0,
 	      "what it says");
-	query = (hyp_event_query){.struct_bytes = sizeof query, .device = 3};
+	query = (hyp_timeline_filter){.struct_bytes = sizeof query, .device = 3};
 	CHECK(hyp_timeline_query(&query, events, 1, &count) == HYP_OK && count == 2 && events[0].ns == between_ns,
 	      "the newest of them");
 	query.struct_bytes = 3;
@@ -68,7 +69,7 @@ static void by_everything(hyp_pool *pool) {
 
 static void kept(void) {
 	size_t count;
-	hyp_event mark = {.kind = HYP_EVENT_USER};
+	hyp_timeline_event mark = {.kind = HYP_EVENT_USER};
 	CHECK(hyp_timeline_keep(1u << 25, 0) == HYP_ERR_INVALID, "too many");
 	CHECK(hyp_timeline_keep(5, 0) == HYP_OK, "five");
 	CHECK(hyp_timeline_query(NULL, events, 4096, &count) == HYP_OK && count == 5, "%zu of the old ones stay", count);
@@ -116,7 +117,7 @@ static void anomalies(void) {
 
 int main(void) {
 	size_t count;
-	hyp_event mark = {.kind = HYP_EVENT_USER};
+	hyp_timeline_event mark = {.kind = HYP_EVENT_USER};
 	CHECK(hyp_timeline_query(NULL, events, 4096, &count) == HYP_OK && count == 0, "off at first");
 	CHECK(hyp_timeline_add(&mark) == HYP_ERR_NOT_FOUND, "off at first");
 	mark.kind = HYP_EVENT_KINDS;
