@@ -35,7 +35,11 @@ static size_t take_all(size_t size) {
 	return taken;
 }
 
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* held while threads start: their stacks need room, too */
+
 static void *take_all_thread(void *size) {
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
 	take_all((size_t)size);
 	return NULL;
 }
@@ -51,8 +55,10 @@ static void oom(void) {
 		CHECK(taken >= 250 * MIB, "blocks of %zu bytes: only %zu MiB", sizes[i], taken / MIB);
 	}
 	int started = 0;
+	pthread_mutex_lock(&gate);
 	for (; started < 3; started++)
 		if (pthread_create(&threads[started], NULL, take_all_thread, (void *)(started ? 2000u : 3 * MIB)) != 0) break;
+	pthread_mutex_unlock(&gate);
 	for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
 	CHECK(started == 3, "only %d threads could start", started);
 	void *p = malloc(100 * MIB);
