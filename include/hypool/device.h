@@ -42,12 +42,14 @@ typedef struct hyp_device_info {
 	uint32_t compute_units; /* host: cores */
 	uint32_t numa_nodes;
 	uint64_t memory_bytes;
-	uint64_t memory_free_bytes;   /* an estimate; of the host: what the system calls available */
-	double memory_bandwidth_gbps; /* 1e9 bytes read a second by all units; 0: not known (host: measured on request) */
-	double memory_latency_ns;     /* of a dependent load; 0: not known */
-	uint32_t simd_mask;           /* host: the kernels' sets in use, numbered as the option tensor_isa says */
-	char simd_names[96];          /* "avx2 avx512" */
-	uint64_t cache_bytes[3];      /* L1 data, L2, L3 of the first core; 0: none */
+	uint64_t memory_free_bytes; /* an estimate; of the host: what the system calls available */
+	/* 1e9 bytes read a second by all units; 0: not known. The host: as measured on request, else as the firmware tells
+	 * (HMAT, through hwloc). */
+	double memory_bandwidth_gbps;
+	double memory_latency_ns; /* of a dependent load; 0: not known */
+	uint32_t simd_mask;       /* host: the kernels' sets in use, numbered as the option tensor_isa says */
+	char simd_names[96];      /* "avx2 avx512" */
+	uint64_t cache_bytes[3];  /* L1 data, L2, L3 of the first core; 0: none */
 	uint32_t cache_line_bytes;
 	uint64_t dtypes;    /* 1 << hyp_dtype for what it computes with */
 	double flops_per_s; /* 0: not known */
@@ -108,6 +110,13 @@ HYP_API HYP_NODISCARD hyp_status hyp_copy_async(hyp_stream *stream, int to_devic
 HYP_API HYP_NODISCARD hyp_status hyp_fill_async(hyp_stream *stream, uintptr_t to, uint8_t value, size_t bytes);
 /* Between any two devices, through the host if need be; done when it returns. */
 HYP_API HYP_NODISCARD hyp_status hyp_copy(int to_device, uintptr_t to, int from_device, uintptr_t from, size_t bytes);
+
+/* What copies from one device to another reach, in 1e9 bytes copied a second: the best of several of `bytes` (0: 16 MiB),
+ * timed by the events of the device that carries them out. Kept, and used by hyp_device_auto_select. */
+HYP_API HYP_NODISCARD hyp_status hyp_device_measure_copy(int from_device, int to_device, size_t bytes,
+                                                         double *ret_gbps);
+/* The last such measurement; 0: none. */
+HYP_API double hyp_device_copy_gbps(int from_device, int to_device);
 
 /* ---- failure ---- */
 

@@ -22,6 +22,18 @@ static uint64_t now_ns(void) {
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* The memory attributes of all nodes together: HMAT, where the machine has it. */
+static void told_by_firmware(const hyp_topology *topology, uint32_t nodes, hyp_device_info *info) {
+	for (uint32_t i = 0; i < nodes; i++) {
+		hyp_numa_node node = {.struct_bytes = sizeof node};
+		if (hyp_topology_node(topology, i, &node) != HYP_OK) continue;
+		info->memory_bandwidth_gbps += node.attribute_bandwidth_gbps;
+		double latency_ns = node.attribute_latency_ns;
+		if (latency_ns > 0 && (info->memory_latency_ns == 0 || latency_ns < info->memory_latency_ns))
+			info->memory_latency_ns = latency_ns;
+	}
+}
+
 hyp_status hypi_host_describe(void *context, hyp_device_info *ret_info) {
 	(void)context;
 	hyp_device_info *info = ret_info;
@@ -43,6 +55,7 @@ hyp_status hypi_host_describe(void *context, hyp_device_info *ret_info) {
 	info->memory_free_bytes = available > 0 ? (uint64_t)available * (uint64_t)page : 0;
 	info->memory_bandwidth_gbps = hypi_topology_read_gbps();
 	info->memory_latency_ns = hypi_topology_latency_ns();
+	if (info->memory_bandwidth_gbps == 0) told_by_firmware(topology, machine.numa_nodes, info);
 	memcpy(info->cache_bytes, machine.cache_bytes, sizeof info->cache_bytes);
 	info->cache_line_bytes = machine.cache_line_bytes;
 	info->dtypes = hypi_host_hooks.dtypes;

@@ -17,13 +17,20 @@
 #define HOST_FLOPS 50e9
 #define HOST_BYTES_PER_S 10e9
 
-static double seconds(const hyp_device_info *info, const hyp_device_work *work) {
+/* Bytes a second to the device and back: what was measured, the slower of both ways, else a link as most have. */
+static double transfer_rate(int device) {
+	double there = hyp_device_copy_gbps(HYP_DEVICE_HOST, device), back = hyp_device_copy_gbps(device, HYP_DEVICE_HOST);
+	double slower = there == 0 || (back != 0 && back < there) ? back : there;
+	return slower > 0 ? slower * 1e9 : TRANSFER_BYTES_PER_S;
+}
+
+static double seconds(int device, const hyp_device_info *info, const hyp_device_work *work) {
 	double flops = info->flops_per_s > 0 ? info->flops_per_s : HOST_FLOPS;
 	double rate = info->memory_bandwidth_gbps > 0 ? info->memory_bandwidth_gbps * 1e9 : HOST_BYTES_PER_S;
 	double compute = (double)work->flops / flops, memory = (double)work->bytes / rate;
 	double time = compute > memory ? compute : memory;
 	if (info->kind == HYP_DEVICE_KIND_HOST) return time;
-	return time + LAUNCH_S + (info->unified_memory ? 0 : (double)work->transfer_bytes / TRANSFER_BYTES_PER_S);
+	return time + LAUNCH_S + (info->unified_memory ? 0 : (double)work->transfer_bytes / transfer_rate(device));
 }
 
 static bool able(const hyp_device_info *info, const hyp_device_work *work) {
@@ -67,7 +74,7 @@ hyp_status hyp_device_auto_select(const hyp_device_work *work, int *ret_device) 
 	for (int i = 0; i < hyp_device_count(); i++) {
 		hyp_device_info info = {.struct_bytes = sizeof info};
 		if (hyp_device_failed(i) || hyp_device_describe(i, &info) != HYP_OK || !able(&info, work)) continue;
-		double time = seconds(&info, work);
+		double time = seconds(i, &info, work);
 		if (best >= 0 && time >= best_time) continue;
 		best = i;
 		best_time = time;

@@ -4,6 +4,7 @@
  * usage: options device INDEX     auto-selection gives that device; "fast one" is device 1
  *        options isa MASK         the kernels are those that the mask leaves of this processor's
  *        options threads COUNT    what big operations share
+ *        options hmat GBPS        the host's bandwidth, unmeasured, as the machine's firmware tells
  */
 #include "fast_device.h"
 #include "kernels/kernels.h"
@@ -35,10 +36,19 @@ static int test_isa(uint32_t mask) {
 	       wrong("names", info.simd_names[0] != '\0', left.mask != 0);
 }
 
+static int test_hmat(double wanted) {
+	hyp_device_info info = {.struct_bytes = sizeof info};
+	if (hyp_device_describe(HYP_DEVICE_HOST, &info) != HYP_OK) return 2;
+	(void)printf("%.3f GB/s, %.1f ns\n", info.memory_bandwidth_gbps, info.memory_latency_ns);
+	return wrong("GB/s", (long long)info.memory_bandwidth_gbps, (long long)wanted) |
+	       wrong("ns", info.memory_latency_ns == 81, true);
+}
+
 int main(int argc, char **argv) {
 	if (argc != 3) return 2;
 	unsigned long wanted = strtoul(argv[2], NULL, 0);
 	if (strcmp(argv[1], "device") == 0) return test_device((int)wanted);
 	if (strcmp(argv[1], "isa") == 0) return test_isa((uint32_t)wanted);
+	if (strcmp(argv[1], "hmat") == 0) return test_hmat((double)wanted);
 	return wrong("threads", hyp_tensor_threads(), (long long)wanted);
 }

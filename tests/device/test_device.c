@@ -337,6 +337,40 @@ START_TEST(between_devices) {
 }
 END_TEST
 
+START_TEST(measured_pairs) {
+	int a = open_simulated(), b = open_simulated(); /* 1 GB/s to the host and back, 10 on the device, 1 us to launch */
+	double gbps = 77;
+	ck_assert(hyp_device_copy_gbps(0, a) == 0 && hyp_device_copy_gbps(-1, 0) == 0 &&
+	          hyp_device_copy_gbps(0, HYP_DEVICE_MAX) == 0);
+	OK(hyp_device_measure_copy(0, a, 200000, &gbps));
+	ck_assert_msg(gbps > 0.99 && gbps <= 1, "to the device %g", gbps); /* 201 us */
+	ck_assert(hyp_device_copy_gbps(0, a) == gbps);
+	OK(hyp_device_measure_copy(a, 0, 100000, &gbps));
+	ck_assert_msg(gbps > 0.985 && gbps <= 1, "and back %g", gbps);
+	OK(hyp_device_measure_copy(a, a, 500000, &gbps)); /* read and written at 10: 5 copied */
+	ck_assert_msg(gbps > 4.9 && gbps <= 5, "on the device %g", gbps);
+	OK(hyp_device_measure_copy(a, b, 200000, &gbps)); /* through the host, one way after the other */
+	ck_assert_msg(gbps > 0.49 && gbps <= 0.5, "between devices %g", gbps);
+	OK(hyp_device_measure_copy(0, 0, 0, &gbps));
+	ck_assert(gbps > 0.01 && gbps < 5000);
+	/* A failure leaves the figure, and nothing lives on. */
+	OK(hyp_simulated_fail(b, HYP_FAULT_COPY, 2));
+	gbps = 77;
+	REFUSED(HYP_ERR_DEVICE, hyp_device_measure_copy(a, b, 1000, &gbps));
+	REFUSED(HYP_ERR_NO_MEMORY, hyp_device_measure_copy(0, a, 2 << 20, &gbps));
+	REFUSED(HYP_ERR_NOT_FOUND, hyp_device_measure_copy(0, 63, 1000, &gbps));
+	REFUSED(HYP_ERR_INVALID, hyp_device_measure_copy(0, a, 1000, NULL));
+	ck_assert(gbps == 77 && hyp_device_copy_gbps(a, b) > 0.49);
+	for (int i = 0; i < 2; i++) {
+		uint64_t blocks, bytes;
+		OK(hyp_simulated_live(i == 0 ? a : b, &blocks, &bytes));
+		ck_assert(blocks == 0 && bytes == 0);
+	}
+	OK(hyp_device_unregister(a));
+	OK(hyp_device_unregister(b));
+}
+END_TEST
+
 /* ---- choice ---- */
 
 START_TEST(selection) {
@@ -391,6 +425,7 @@ int main(void) {
 	tcase_add_test(cases, faults_of_the_processor);
 	tcase_add_test(cases, injected_faults);
 	tcase_add_test(cases, between_devices);
+	tcase_add_test(cases, measured_pairs);
 	tcase_add_test(cases, selection);
 	suite_add_tcase(suite, cases);
 	SRunner *runner = srunner_create(suite);
