@@ -257,6 +257,10 @@ HYP_API HYP_NODISCARD hyp_status hyp_tensor_clone(const hyp_tensor *tensor, hyp_
 HYP_API HYP_NODISCARD hyp_status hyp_tensor_cast(const hyp_tensor *tensor, hyp_dtype dtype, hyp_tensor **ret_tensor);
 /* A copy on another device, finished when the call returns; one more reference if it lies there already. */
 HYP_API HYP_NODISCARD hyp_status hyp_tensor_to(const hyp_tensor *tensor, int device, hyp_tensor **ret_tensor);
+/* A row-major copy in that place: in any pool, on any device, with any alignment (NULL: the default pool). So whatever
+ * can be created can be created there. */
+HYP_API HYP_NODISCARD hyp_status hyp_tensor_to_place(const hyp_tensor *tensor, const hyp_tensor_place *place,
+                                                     hyp_tensor **ret_tensor);
 /* All elements, row-major, into the caller's memory; `bytes` must be what they take. And from it. */
 HYP_API HYP_NODISCARD hyp_status hyp_tensor_read(const hyp_tensor *tensor, void *ret_data, size_t bytes);
 HYP_API HYP_NODISCARD hyp_status hyp_tensor_write(hyp_tensor *tensor, const void *data, size_t bytes);

@@ -1,5 +1,5 @@
 /*
- * tensor/to.c: tensors from one device to another. A copy is row-major and finished when the call returns.
+ * tensor/to.c: tensors from one place to another: device or pool. A copy is row-major and finished when the call returns.
  */
 #include "tensor/compute.h"
 #include "tensor/storage.h"
@@ -21,6 +21,22 @@ static hyp_status move_bytes(const hyp_tensor *from, hyp_tensor *to, size_t byte
 	return status;
 }
 
+hyp_status hyp_tensor_to_place(const hyp_tensor *tensor, const hyp_tensor_place *place, hyp_tensor **ret_tensor) {
+	HYPI_CHECK_TENSOR(tensor);
+	HYPI_CHECK_RET(ret_tensor);
+	hyp_tensor *dense = NULL, *made = NULL;
+	if (!tensor->contiguous && tensor->storage->device != 0)
+		return hypi_fail(HYP_ERR_UNSUPPORTED, "argument tensor: a view with gaps on device %d; bring its base over",
+		                 tensor->storage->device);
+	HYPI_TRY(hyp_tensor_contiguous(tensor, &dense));
+	hyp_status status = hyp_tensor_empty_at(place, (hyp_dtype)tensor->dtype, tensor->rank, tensor->shape, &made);
+	if (status == HYP_OK && made->elements > 0) status = move_bytes(dense, made, made->storage->bytes);
+	hyp_tensor_release(dense);
+	if (status == HYP_OK) *ret_tensor = made;
+	else hyp_tensor_release(made);
+	return status;
+}
+
 hyp_status hyp_tensor_to(const hyp_tensor *tensor, int device, hyp_tensor **ret_tensor) {
 	HYPI_CHECK_TENSOR(tensor);
 	HYPI_CHECK_RET(ret_tensor);
@@ -30,16 +46,6 @@ hyp_status hyp_tensor_to(const hyp_tensor *tensor, int device, hyp_tensor **ret_
 		*ret_tensor = hyp_tensor_retain((hyp_tensor *)(uintptr_t)tensor);
 		return HYP_OK;
 	}
-	hyp_tensor *dense = NULL, *made = NULL;
-	if (!tensor->contiguous && tensor->storage->device != 0)
-		return hypi_fail(HYP_ERR_UNSUPPORTED, "argument tensor: a view with gaps on device %d; bring its base over",
-		                 tensor->storage->device);
-	HYPI_TRY(hyp_tensor_contiguous(tensor, &dense));
 	hyp_tensor_place place = {sizeof place, NULL, device, 0};
-	hyp_status status = hyp_tensor_empty_at(&place, (hyp_dtype)tensor->dtype, tensor->rank, tensor->shape, &made);
-	if (status == HYP_OK && made->elements > 0) status = move_bytes(dense, made, made->storage->bytes);
-	hyp_tensor_release(dense);
-	if (status == HYP_OK) *ret_tensor = made;
-	else hyp_tensor_release(made);
-	return status;
+	return hyp_tensor_to_place(tensor, &place, ret_tensor);
 }

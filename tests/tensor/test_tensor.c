@@ -527,6 +527,28 @@ START_TEST(pools) {
 	ck_assert_ptr_eq(hyp_pool_of(data), pool);
 	hyp_tensor_unlock(t);
 	hyp_tensor_release(t);
+	/* What was made elsewhere, brought there: a view with gaps, and codes that are not quantised again. */
+	hyp_tensor *whole, *odd, *there, *same, *all;
+	place.alignment = 8192;
+	OK(hyp_tensor_arange(HYP_I32, 0, 100, 1, &whole));
+	OK(hyp_tensor_slice(whole, 1, &(hyp_slice){1, HYP_SLICE_OPEN, 2}, &odd));
+	OK(hyp_tensor_to_place(odd, &place, &there));
+	ck_assert(hyp_tensor_is_contiguous(there) && at(there, (int64_t[]){49}) == 99);
+	OK(hyp_tensor_lock(there, &data));
+	ck_assert(hyp_pool_of(data) == pool && (uintptr_t)data % 8192 == 0);
+	hyp_tensor_unlock(there);
+	hyp_tensor_release(there);
+	OK(hyp_tensor_random(HYP_TQ1_0, 2, (const int64_t[]){2, 256}, 1, -1, 1, &t));
+	OK(hyp_tensor_to_place(t, &place, &there));
+	ck_assert_int_eq(hyp_tensor_dtype(there), HYP_TQ1_0);
+	OK(hyp_tensor_eq(t, there, &same));
+	OK(hyp_tensor_all(same, 0, NULL, NULL, &all));
+	ck_assert(at(all, NULL) == 1);
+	place.alignment = 3;
+	hyp_tensor *none = untouched;
+	REFUSED(HYP_ERR_INVALID, "alignment", hyp_tensor_to_place(t, &place, &none));
+	hyp_tensor *others[] = {whole, odd, there, same, all, t};
+	for (size_t i = 0; i < 6; i++) hyp_tensor_release(others[i]);
 	hyp_pool_destroy(pool);
 	none_left();
 }
