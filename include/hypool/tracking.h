@@ -144,7 +144,7 @@ typedef struct hyp_timeline_event {
 	uint64_t live_bytes; /* by the profiler's estimate, after it */
 	uintptr_t address;   /* 0: none */
 	uint32_t thread;     /* equal for one thread's */
-	int32_t device;      /* 0: host memory; else the device's id */
+	int32_t device;      /* 0: host memory; else the device's id, below 32768 */
 	hyp_timeline_event_kind kind;
 	char pool[32]; /* "" when none is known */
 } hyp_timeline_event;

@@ -33,7 +33,7 @@ static void write_events(hypi_out *out, int pid) {
 		                "\"address\":\"0x%lx\","
 		                "\"bytes\":%llu,\"site\":%u,\"device\":%d,\"live\":%.0f}}",
 		                names[event->kind], pid, event->thread, (ull)(event->ns / 1000), (unsigned)(event->ns % 1000),
-		                event->address, (ull)event->bytes, event->site, (int)event->device, event->live_bytes);
+		                event->address, (ull)event->bytes, event->site, (int)event->device, (double)event->live_bytes);
 }
 
 hyp_status hyp_timeline_write(int fd) {

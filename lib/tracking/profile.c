@@ -22,7 +22,7 @@
 hypi_profile hypi_profile_data;
 static hypi_profile *const P = &hypi_profile_data;
 
-enum { FIRST_PICKS = 4096, NO_SITE = 0 };
+enum { FIRST_PICKS = 64, FIRST_INDEX = 512, NO_SITE = 0 }; /* what is not touched costs no memory */
 
 uint32_t hypi_profile_now_ms(void) { return (uint32_t)(hypi_os_now_coarse_ms() - P->start_ms); }
 void hypi_profile_lock(void) { hypi_lock_take(&P->lock); }
@@ -36,9 +36,22 @@ static uint64_t hash_frames(const uintptr_t *frames, unsigned depth, uint32_t po
 	return hypi_mix64(hash) | 1;
 }
 
+/* The index is as large as the sites need, so that few sites touch few pages. */
+static void grow_index(void) {
+	uint32_t entries = P->index_entries * 2;
+	memset(P->site_index, 0, P->index_entries * sizeof *P->site_index);
+	P->index_entries = entries;
+	for (uint32_t i = 1; i < P->site_count; i++) {
+		uint32_t at = (uint32_t)(P->sites[i].hash >> 20) & (entries - 1);
+		while (P->site_index[at] != 0) at = (at + 1) & (entries - 1);
+		P->site_index[at] = i;
+	}
+}
+
 static uint32_t site_of(const uintptr_t *frames, unsigned depth, uint32_t pool, uint32_t now_ms) {
 	uint64_t hash = hash_frames(frames, depth, pool);
-	const uint32_t mask = 2 * HYPI_SITES - 1;
+	if (P->site_count * 2 > P->index_entries && P->index_entries < 2 * HYPI_SITES) grow_index();
+	const uint32_t mask = P->index_entries - 1;
 	uint32_t at = (uint32_t)(hash >> 20) & mask;
 	for (; P->site_index[at] != 0; at = (at + 1) & mask) {
 		const hypi_site *site = &P->sites[P->site_index[at]];
@@ -251,6 +264,7 @@ static bool make_tables(void) {
 	P->frames = (uintptr_t *)(void *)(p + sites);
 	P->site_index = (uint32_t *)(void *)(p + sites + frames);
 	P->sites = (hypi_site *)(void *)p;
+	P->index_entries = FIRST_INDEX;
 	P->site_count = 1;
 	P->start_ms = hypi_os_now_coarse_ms();
 	return grow();

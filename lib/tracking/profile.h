@@ -52,7 +52,8 @@ typedef struct hypi_profile {
 	hypi_lock lock;
 	hypi_site *sites; /* [0] takes what has no room of its own */
 	uint32_t site_count;
-	uint32_t *site_index; /* by hash; 0: free */
+	uint32_t *site_index;   /* by hash; 0: free */
+	uint32_t index_entries; /* of it in use, a power of two */
 	uintptr_t *frames;
 	uint32_t frame_count;
 	hypi_pick *picks;

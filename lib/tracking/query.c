@@ -53,7 +53,7 @@ hyp_status hyp_timeline_query(const hyp_timeline_filter *query, hyp_timeline_eve
 		                           .address = event->address,
 		                           .thread = event->thread,
 		                           .device = event->device,
-		                           .kind = event->kind};
+		                           .kind = (hyp_timeline_event_kind)event->kind};
 		memcpy(to->pool, pool_of(event), strlen(pool_of(event)) + 1);
 	}
 	hypi_profile_unlock();
@@ -62,7 +62,8 @@ hyp_status hyp_timeline_query(const hyp_timeline_filter *query, hyp_timeline_eve
 }
 
 hyp_status hyp_timeline_add(const hyp_timeline_event *event) {
-	if (event == NULL || (unsigned)event->kind >= HYP_EVENT_KINDS) return HYP_ERR_INVALID;
+	if (event == NULL || (unsigned)event->kind >= HYP_EVENT_KINDS || event->device != (int16_t)event->device)
+		return HYP_ERR_INVALID;
 	hypi_process_init();
 	return hypi_timeline_note(event->kind, event->address, event->bytes, event->device) ? HYP_OK : HYP_ERR_NOT_FOUND;
 }

@@ -82,7 +82,8 @@ static void add_event(hypi_event event) {
 void hypi_timeline_event(hyp_timeline_event_kind kind, uintptr_t address, uint64_t bytes, uint32_t site,
                          double live_bytes) {
 	if (line.events == NULL) return;
-	add_event((hypi_event){.address = address, .bytes = bytes, .live_bytes = live_bytes, .site = site, .kind = kind});
+	add_event((hypi_event){
+		.address = address, .bytes = bytes, .live_bytes = (float)live_bytes, .site = site, .kind = (uint8_t)kind});
 }
 
 bool hypi_timeline_note(hyp_timeline_event_kind kind, uintptr_t address, uint64_t bytes, int32_t device) {
@@ -91,9 +92,9 @@ bool hypi_timeline_note(hyp_timeline_event_kind kind, uintptr_t address, uint64_
 	if (kept)
 		add_event((hypi_event){.address = address,
 		                       .bytes = bytes,
-		                       .live_bytes = hypi_profile_data.live_bytes,
-		                       .device = device,
-		                       .kind = kind});
+		                       .live_bytes = (float)hypi_profile_data.live_bytes,
+		                       .device = (int16_t)device,
+		                       .kind = (uint8_t)kind});
 	hypi_profile_unlock();
 	return kept;
 }

@@ -26,10 +26,10 @@ typedef struct hypi_event {
 	uint64_t ns; /* since the timeline started */
 	uintptr_t address;
 	uint64_t bytes;
-	double live_bytes;
+	float live_bytes;
 	uint32_t site, thread;
-	int32_t device;
-	hyp_timeline_event_kind kind;
+	int16_t device;
+	uint8_t kind; /* hyp_timeline_event_kind */
 } hypi_event;
 
 /* Starts the ticks every `every_ms`, and the ring of `events` (0: none). False: no memory. */
