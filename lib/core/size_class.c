@@ -13,7 +13,7 @@ static unsigned slices_of_small(size_t bytes) {
 static unsigned slices_of_medium(size_t bytes) {
 	unsigned best = 0;
 	size_t best_waste = SIZE_MAX, best_span = 1;
-	for (size_t blocks = 1; blocks <= 4; blocks++) {
+	for (size_t blocks = bytes <= 65536 ? 4 : 1; blocks <= 4; blocks++) {
 		size_t slices = hypi_slices_of(blocks * bytes);
 		size_t span = slices * HYPI_SLICE_BYTES, waste = span - blocks * bytes;
 		if (best == 0 || waste * best_span < best_waste * span) {

@@ -35,8 +35,8 @@ HYP_INLINE size_t hypi_class_bytes(unsigned c) {
 HYP_INLINE size_t hypi_class_tag(unsigned c) { return (size_t)c * 16; }
 
 /* Slices of a span of this class. Small blocks: the power of two that holds at least 16 blocks (8 of the larger)
- * with at most 1/32 left over, so that spans of different classes can take each other's place. Above 32 KiB: the
- * one to four blocks that fit slices best. */
+ * with at most 1/32 left over, so that spans of different classes can take each other's place. Above 32 KiB four
+ * blocks; above 64 KiB the one to four that fit slices best. */
 unsigned hypi_class_slices(unsigned c);
 
 #endif

@@ -27,6 +27,14 @@ static uint32_t limit_of(unsigned c) {
 	return bytes <= 65536 ? (uint32_t)(131072 / bytes) : 1;
 }
 
+/* How far that may grow: a class whose list runs empty soon after it returned blocks keeps more of them (the slow start
+ * of tcmalloc's thread caches). */
+static uint32_t most_of(unsigned c) {
+	size_t bytes = hypi_class_bytes(c);
+	uint32_t least = bytes <= 65536 ? 16 : bytes <= 262144 ? 4 : 2, limit = limit_of(c);
+	return limit > least ? limit : least;
+}
+
 /* Frees until the next event at least: a list may be over its limit by so many for a moment. */
 static uint32_t slack_of(unsigned c) {
 	size_t bytes = hypi_class_bytes(c);
@@ -157,7 +165,10 @@ static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 	if (HYP_UNLIKELY(bin->limit == 0)) {
 		bin->limit = limit_of(c);
 		bin->slack = slack_of(c);
+	} else if (bin->returned && bin->limit < most_of(c)) {
+		bin->limit++;
 	}
+	bin->returned = false;
 	hypi_heap_drain(heap);
 	if (take_listed(heap, c) > 0) return true;
 	hypi_span *span = bin->carving;
@@ -228,6 +239,7 @@ void hypi_heap_event(hypi_heap *heap, unsigned c) {
 		heap->busy = true;
 		uint32_t batch = length - limit;
 		give_blocks(heap, c, batch < RETURN_BATCH ? batch : RETURN_BATCH);
+		heap->bins[c].returned = true;
 		heap->busy = was_busy;
 	}
 	hypi_list_arm(heap, c);
@@ -272,6 +284,7 @@ static void give_class(hypi_heap *heap, unsigned c) {
 		hypi_sample_rest(heap, c);
 	}
 	give_blocks(heap, c, UINT32_MAX);
+	if (heap->bins[c].limit != 0) heap->bins[c].limit = limit_of(c);
 	hypi_span *span = heap->bins[c].carving;
 	if (span != NULL && span->out == 0) give_back(heap, span);
 	hypi_list_arm(heap, c);

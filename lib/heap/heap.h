@@ -62,6 +62,7 @@ typedef struct hypi_bin {
 	uint32_t stock;          /* blocks put to the list by refills, less those returned */
 	uint32_t limit, slack;   /* length above which the list overflows; least frees between two events */
 	uint32_t seen;           /* allocs when the heap last looked after itself */
+	bool returned;           /* the list overflowed since it was last refilled */
 	_Atomic uint32_t due;
 	_Atomic uint32_t spans;
 	_Atomic uint64_t sent;                    /* blocks of other heaps that this thread freed */
@@ -229,7 +230,7 @@ HYP_INLINE uint32_t hypi_list_length(const hypi_heap *heap, unsigned c) {
 }
 
 #define HYPI_TAG_NONE ((size_t)HYPI_CLASSES * 16) /* of `nothing` */
-#define HYPI_TAG_HELD ((size_t)56 * 16)           /* blocks of classes below this are held back: up to 4 KiB */
+#define HYPI_TAG_HELD ((size_t)88 * 16)           /* blocks of classes below this are held back: up to 64 KiB */
 
 /* Any thread: whether the heap holds this block back; then it is free. */
 HYP_INLINE bool hypi_heap_holds(const hypi_heap *heap, const void *p) { return hypi_load_relaxed(&heap->held) == p; }
