@@ -28,7 +28,9 @@ typedef enum hyp_cleanup_cause {
 	HYP_CLEANUP_IDLE,     /* nothing was allocated or freed for idle_interval_ms */
 	HYP_CLEANUP_PERIODIC, /* period_ms are over */
 	HYP_CLEANUP_PRESSURE, /* the pool's use of its limits reached pressure_threshold, or the system is short of memory */
-	HYP_CLEANUP_EMERGENCY /* the system's pressure is critical, or hyp_cleanup_relieve was called */
+	HYP_CLEANUP_EMERGENCY, /* the system's pressure is critical, or hyp_cleanup_relieve was called */
+	HYP_CLEANUP_WANTED,    /* the pool's own strategy said so */
+	HYP_CLEANUP_CAUSES     /* how many there are */
 } hyp_cleanup_cause;
 
 /* What a cleanup shall do. Start from hyp_cleanup_request_init. */
@@ -89,9 +91,9 @@ HYP_API void hyp_cleanup_manual(hyp_pool *pool);
 
 /* Sums over all cleanups of a pool that were no dry runs. */
 typedef struct hyp_cleanup_stats {
-	size_t struct_bytes;  /* set by the caller to sizeof(hyp_cleanup_stats) */
-	uint64_t runs;        /* of all causes */
-	uint64_t by_cause[5]; /* by hyp_cleanup_cause */
+	size_t struct_bytes;                   /* set by the caller to sizeof(hyp_cleanup_stats) */
+	uint64_t runs;                         /* of all causes */
+	uint64_t by_cause[HYP_CLEANUP_CAUSES]; /* by hyp_cleanup_cause */
 	uint64_t moved_blocks, moved_bytes, locked_blocks;
 	uint64_t freed_bytes, purged_bytes;
 	uint64_t duration_ns, longest_ns, longest_run_ns;

@@ -50,13 +50,20 @@ typedef struct hyp_pool_tracking {
 	int report_fd;                       /* where what lives at the pool's end is reported: 2; negative: nowhere */
 } hyp_pool_tracking;
 
+/* Whether a pool shall be cleaned up now. Called by the library's thread, outside every lock; may allocate and free, but
+ * not destroy or reset the pool. */
+typedef bool hyp_cleanup_wanted(void *context, hyp_pool *pool);
+
 /* What is asked of automatic cleanup for this pool (hypool/cleanup.h). */
 typedef struct hyp_pool_cleanup {
-	uint64_t idle_interval_ms; /* 30000; at least 1; once nothing was allocated or freed for so long */
-	double pressure_threshold; /* 0.9; above 0, at most 1; of a limit of the pool, looked at every second */
-	bool compaction;           /* true */
-	uint64_t max_cleanup_ms;   /* 100; at least 1; of moving blocks at a time */
-	uint64_t period_ms;        /* 0: never; that often, whatever happens */
+	uint64_t idle_interval_ms;  /* 30000; at least 1; once nothing was allocated or freed for so long */
+	double pressure_threshold;  /* 0.9; above 0, at most 1; of a limit of the pool, looked at every second */
+	bool compaction;            /* true */
+	uint64_t max_cleanup_ms;    /* 100; at least 1; of moving blocks at a time */
+	uint64_t period_ms;         /* 0: never; that often, whatever happens */
+	uint64_t least_age_ms;      /* 0; only blocks so old are moved: young ones die soon (Ungar 1984) */
+	hyp_cleanup_wanted *wanted; /* NULL; a strategy of the program's own, asked at every look, at least once a second */
+	void *wanted_context;
 } hyp_pool_cleanup;
 
 /* Asked when a request cannot be met even after the pool gave back what it could. Outside every lock; may allocate and

@@ -7,7 +7,8 @@
  * since the last look says whether it is idle. While it is in a pool, the pool cannot go (cleanup/record.c).
  *
  * Strategies, in the order in which the first that applies is taken: the system's pressure (HIGH: every pool is
- * cleaned; CRITICAL: all stages of cleanup/relieve.c), the pool's own limit, the period, idleness. Each is bounded by the
+ * cleaned; CRITICAL: all stages of cleanup/relieve.c), the pool's own limit, the program's own strategy, the period,
+ * idleness. Each is bounded by the
  * pool's max_cleanup_ms; a cleanup that has more to move goes on at the next look.
  *
  * Start lock: outermost. The thread itself never takes it, or ending it would wait for ever.
@@ -61,7 +62,11 @@ static bool is_due(hypi_cleanup *record, const look *at, hyp_cleanup_cause *ret_
 	hypi_pool_raise_peaks(record->pool);
 	double ratio;
 	hyp_pool_pressure(record->pool, &ratio);
-	bool due = true;
+	pthread_mutex_lock(&hypi_cleanup_table);
+	hyp_cleanup_wanted *asks = record->automatic ? record->settings.wanted : NULL;
+	void *context = record->settings.wanted_context;
+	pthread_mutex_unlock(&hypi_cleanup_table);
+	bool wanted = asks != NULL && asks(context, record->pool), due = true;
 	pthread_mutex_lock(&hypi_cleanup_table);
 	const hyp_pool_cleanup *s = &record->settings;
 	if (activity != record->seen_activity) {
@@ -75,6 +80,8 @@ static bool is_due(hypi_cleanup *record, const look *at, hyp_cleanup_cause *ret_
 	} else if (pressed && at->now_ms >= record->pressure_due_ms) {
 		*ret_cause = HYP_CLEANUP_PRESSURE;
 		record->pressure_due_ms = at->now_ms + LOOK_MOST_MS;
+	} else if (wanted) {
+		*ret_cause = HYP_CLEANUP_WANTED;
 	} else if (s->period_ms != 0 && at->now_ms >= record->period_due_ms) {
 		*ret_cause = HYP_CLEANUP_PERIODIC;
 		record->period_due_ms = at->now_ms + s->period_ms;
@@ -99,6 +106,7 @@ static void look_at(void *context, hypi_cleanup *record) {
 	hyp_cleanup_request_init(&request);
 	request.compact = settings.compaction;
 	request.budget_ms = settings.max_cleanup_ms;
+	request.least_age_ms = settings.least_age_ms;
 	hyp_status status = hypi_cleanup_do(record->pool, &request, cause, &result);
 	uint64_t activity = activity_of(record->pool); /* moving allocates and frees: that is not the program's doing */
 	pthread_mutex_lock(&hypi_cleanup_table);

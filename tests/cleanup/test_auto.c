@@ -126,6 +126,38 @@ START_TEST(periodic_and_compacting) {
 }
 END_TEST
 
+static bool says(void *context, hyp_pool *pool) {
+	_Atomic int *turns = context;
+	hyp_pool_free(pool, hyp_pool_malloc(pool, 50)); /* it may use the pool */
+	return ++*turns % 2 == 0;
+}
+
+START_TEST(own_strategy_and_age) {
+	hyp_pool_config config;
+	hyp_pool *pool = NULL;
+	_Atomic int turns = 0;
+	hyp_pool_config_init(&config);
+	config.enable_cleanup = true;
+	config.cleanup.idle_interval_ms = 40; /* it is never idle: the strategy uses it */
+	config.cleanup.least_age_ms = 3600000;
+	config.cleanup.wanted = says;
+	config.cleanup.wanted_context = &turns;
+	ck_assert_int_eq(hyp_pool_create(&config, &pool), HYP_OK);
+	make_sparse(pool);
+	ck_assert(comes(pool, HYP_CLEANUP_WANTED, 3));
+	ck_assert_uint_eq(stats_of(pool).moved_blocks, 0); /* no block is an hour old */
+	config.cleanup.least_age_ms = 10;
+	ck_assert_int_eq(hyp_cleanup_automatic(pool, &config.cleanup), HYP_OK);
+	ck_assert(comes(pool, HYP_CLEANUP_WANTED, stats_of(pool).by_cause[HYP_CLEANUP_WANTED] + 3));
+	ck_assert_uint_gt(stats_of(pool).moved_blocks, 0);
+	check_sparse(pool);
+	hyp_pool_destroy(pool);
+	int after = turns;
+	sleep_ms(100);
+	ck_assert_int_eq(turns, after);
+}
+END_TEST
+
 START_TEST(pressed_by_its_limit) {
 	hyp_pool *pool = automatic_pool(3600000, 0, 0.6);
 	double ratio;
@@ -265,5 +297,5 @@ START_TEST(relief) {
 }
 END_TEST
 
-UNIT_MAIN("automatic cleanup", one_thread, idle, periodic_and_compacting, pressed_by_its_limit, pools_come_and_go,
-          forked, relief)
+UNIT_MAIN("automatic cleanup", one_thread, idle, periodic_and_compacting, own_strategy_and_age, pressed_by_its_limit,
+          pools_come_and_go, forked, relief)
