@@ -4,7 +4,8 @@
  * Sums run in blocks of 8 accumulators times 8 vectors. Within a block each accumulator is a chain of 8 additions in
  * the type's own precision; a tree of 3 more joins them, and the joined vector goes into f64 (f32 input) or into a
  * compensated pair (f64 input). Hence 8 + 3 roundings of f32 for any length, and the bound of kernels.h; and the
- * conversions and compensation cost one step in 64. What is left over is a chain shorter than a block's, into f64.
+ * conversions and compensation cost one step in 64. A last block of f32 has fewer steps; what is left over is a chain
+ * shorter than a block's, into f64.
  */
 #include <math.h>
 
@@ -13,7 +14,6 @@
 
 #define CHAINS 8
 #define CHAIN_STEPS 8
-#define BLOCK_F32 ((size_t)CHAINS * CHAIN_STEPS * VF_LANES)
 #define BLOCK_F64 ((size_t)CHAINS * CHAIN_STEPS * VD_LANES)
 #define PREFETCH_BYTES 2048
 
@@ -39,11 +39,12 @@ static inline double total_f32(const struct sum_f32 *s) { return vd_hsum(vd_add(
 #define BLOCKED_SUM_F32(step, last) \
 	struct sum_f32 total = {vd_zero(), vd_zero()}; \
 	size_t i = 0; \
-	for (; i + BLOCK_F32 <= n; i += BLOCK_F32) { \
+	while (n - i >= CHAINS * VF_LANES) { \
+		size_t left = (n - i) / (CHAINS * VF_LANES), steps = left < CHAIN_STEPS ? left : CHAIN_STEPS; \
 		vf acc[CHAINS]; \
 		HYP_UNROLL \
 		for (size_t c = 0; c < CHAINS; c++) acc[c] = vf_zero(); \
-		for (size_t s = 0; s < CHAIN_STEPS; s++) { \
+		for (size_t s = 0; s < steps; s++) { \
 			__builtin_prefetch((const char *)(a + i + s * CHAINS * VF_LANES) + PREFETCH_BYTES); \
 			HYP_UNROLL \
 			for (size_t c = 0; c < CHAINS; c++) acc[c] = step(acc[c], i + (s * CHAINS + c) * VF_LANES); \
@@ -51,6 +52,7 @@ static inline double total_f32(const struct sum_f32 *s) { return vd_hsum(vd_add(
 		vf ab = vf_add(vf_add(acc[0], acc[1]), vf_add(acc[2], acc[3])); \
 		vf cd = vf_add(vf_add(acc[4], acc[5]), vf_add(acc[6], acc[7])); \
 		add_to_sum(&total, vf_add(ab, cd)); \
+		i += steps * CHAINS * VF_LANES; \
 	} \
 	for (; i + 4 * VF_LANES <= n; i += 4 * VF_LANES) { \
 		vf p = step(vf_zero(), i), q = step(vf_zero(), i + VF_LANES); \
