@@ -1,12 +1,12 @@
 /*
- * interpose/darwin.c: malloc on macOS, by both ways in at once. Compiled here; never run on macOS.
+ * interpose/darwin.c: malloc on macOS, by both ways in at once. Run against a test double; never on macOS.
  *
  * The `__DATA,__interpose` table makes dyld bind every image's calls to ours when the library is inserted
  * (DYLD_INSERT_LIBRARIES). The zone makes malloc_zone_from_ptr and the C library's own calls, which dyld does not bind
  * anew, reach us: it is registered and made the default by unregistering and registering what was first. A pointer that
  * is not hypool's (made before us, or by another zone) goes to its own zone, for free, realloc and malloc_size alike.
  *
- * The zone is of version 9, with reinit_lock: with less, newer systems end every child of a fork (learned from
+ * The zone is of version 10, with reinit_lock: with less, newer systems end every child of a fork (learned from
  * mimalloc, pull request 1315). Newer systems call malloc_type_* beside malloc (mimalloc issue 1350): those are weak here, so
  * the library also loads where they do not exist.
  */

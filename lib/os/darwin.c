@@ -1,5 +1,6 @@
 /*
- * os/darwin.c: the contract of os/os.h on macOS. Compiled here for arm64 and x86-64; never run on macOS.
+ * os/darwin.c: the contract of os/os.h on macOS. Compiled for arm64 and x86-64, run against a test double on x86-64
+ * (tests/portability/macho.c); never run on macOS.
  *
  * Pages are 16 KiB on arm64. MADV_FREE_REUSABLE takes pages off the process's footprint at once and needs no call
  * before they are written again to be sound, but their contents may survive: for pages that must read as zero a fresh

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # macOS, without a Mac: base, os, core, heap, pool and interpose/darwin.c are compiled with Clang for arm64 and x86-64 and
 # linked to a dylib, whose structure is then checked: interpose entries, exports, what it needs, the least system version.
-# Nothing of it is run. The files of lib/tracking that only Linux has are left out.
+# The x86-64 dylib is then loaded and run on Linux by macho.c, whose double of libSystem stands for macOS. Nothing is
+# run on macOS, and nothing of the arm64 dylib is run. lib/tracking and lib/cleanup are left out: some of their files
+# need Linux still.
 #
 #   darwin.sh SOURCE BUILD     77: skipped, what is missing is said
 #
@@ -15,7 +17,7 @@ skip() {
     echo "SKIPPED: the macOS files were neither compiled nor checked: $1"
     exit 77
 }
-for tool in clang ld64.lld-14 llvm-objdump-14 llvm-otool-14; do
+for tool in clang ld64.lld-14 llvm-objdump-14 llvm-otool-14 llvm-nm-14; do
     command -v "$tool" >/dev/null || skip "$tool is not installed"
 done
 folder=${HYPOOL_DARWIN_HEADERS:-}
@@ -37,10 +39,11 @@ fail() {
 
 for arch in arm64 x86_64; do
     objects=()
-    for file in "$source"/lib/{base,os,core,heap,pool}/*.c "$source"/interpose/darwin.c; do
+    for file in "$source"/lib/{base,os,core,heap,pool}/*.c "$source"/interpose/darwin.c \
+        "$source"/tests/portability/darwin_absent.c; do
         object=$build/$arch-$(basename "$(dirname "$file")")-$(basename "$file" .c).o
         clang -target "$arch-apple-macos11" -isystem "$headers" -std=gnu11 -O2 -Wall -Wextra -Werror -Wundef -Wshadow \
-            -Wmissing-prototypes -D_DARWIN_C_SOURCE -DHYP_PRELOAD=1 -DHYP_BUILDING=1 -fvisibility=hidden -fno-builtin \
+            -Wmissing-prototypes -femulated-tls -D_DARWIN_C_SOURCE -DHYP_PRELOAD=1 -DHYP_BUILDING=1 -fvisibility=hidden -fno-builtin \
             -I"$build" -I"$source/include" -I"$source/lib" -c "$file" -o "$object"
         objects+=("$object")
     done
@@ -60,6 +63,19 @@ for arch in arm64 x86_64; do
     llvm-otool-14 -L "$dylib" | awk '/compatibility/ { print $1 }' | grep -v '@rpath/libhypool' >"$build/needed"
     [ "$(cat "$build/needed")" = /usr/lib/libSystem.B.dylib ] || fail "needs $(cat "$build/needed")"
     llvm-otool-14 -l "$dylib" | grep -A 4 LC_BUILD_VERSION | grep -q 'minos 11.0' || fail "the least version is not 11.0"
+    # The system's own thread-local storage calls malloc at a thread's first touch: none of it may be left.
+    llvm-objdump-14 --macho --private-headers "$dylib" >"$build/headers"
+    grep -q 'sectname __text' "$build/headers" || fail "the headers were not read"
+    if grep 'sectname __thread_' "$build/headers"; then fail "holds thread-local storage of the system's"; fi
+    llvm-nm-14 "$dylib" >"$build/symbols"
+    if grep 'tlv_bootstrap' "$build/symbols"; then fail "asks the system for thread-local storage"; fi
+    grep -q ' t ___emutls_get_address$' "$build/symbols" || fail "__emutls_get_address is not our own, or is exported"
     echo "$arch: $(wc -l <"$build/interposed") interposed, $(wc -l <"$build/exports") exported, needs libSystem alone"
 done
-echo "darwin: compiled and linked; not run"
+[ "$(uname -m)" = x86_64 ] || {
+    echo "darwin: compiled and linked; not run"
+    exit 0
+}
+gcc -O1 -g -Wall -Wextra -Werror -Wno-cast-function-type -fno-builtin -pthread -o "$build/macho" "$source/tests/portability/macho.c"
+"$build/macho" "$build/libhypool-preload-x86_64.dylib"
+echo "darwin: compiled and linked for both; the one for x86-64 was run against a test double, neither ever on macOS"
