@@ -221,6 +221,8 @@ ARG_EXTREME(argmin_f32, min_f32, <)
 	V_OP(V_OP(V_OP(load(0), load(1)), V_OP(load(2), load(3))), V_OP(V_OP(load(4), load(5)), V_OP(load(6), load(7))))
 #define ROW(i) vf_load(p + (i)*stride + c)
 #define ROW_N(i) vf_load_n(p + (i)*stride + c, cols - c)
+#define ROW_Q(i) vf_load(q + (i)*stride + c)
+#define ROW_QN(i) vf_load_n(q + (i)*stride + c, cols - c)
 
 static inline void fetch_ahead(const float *p, size_t stride) {
 	HYP_UNROLL
@@ -232,8 +234,17 @@ static inline void add_to_totals(double *t, vf s) { /* a strip's totals are padd
 	vd_store(t + VD_LANES, vd_add(vd_load(t + VD_LANES), vd_from_high(s)));
 }
 
+/* In a cache sixteen rows at a time, so that the totals are gone through half as often; from memory eight streams. */
 HYP_INLINE void sum_strip(bool ahead, double *total, const float *a, size_t rows, size_t cols, size_t stride) {
 	size_t r = 0;
+	for (; !ahead && r + 2 * GROUP <= rows; r += 2 * GROUP) {
+		const float *p = a + r * stride, *q = p + GROUP * stride;
+		size_t c = 0;
+		for (; c + VF_LANES <= cols; c += VF_LANES) {
+			add_to_totals(total + c, vf_add(TREE(vf_add, ROW), TREE(vf_add, ROW_Q)));
+		}
+		if (c < cols) add_to_totals(total + c, vf_add(TREE(vf_add, ROW_N), TREE(vf_add, ROW_QN)));
+	}
 	for (; r + GROUP <= rows; r += GROUP) {
 		const float *p = a + r * stride;
 		size_t c = 0;
