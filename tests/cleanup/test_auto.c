@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BLOCKS = 20000, BYTES = 512, WAIT_MS = 10000 };
+enum { BLOCKS = 20000, BYTES = 512, WAIT_MS = 10000, ONE = HYP_TSAN ? 0 : 1 };
 
 static hyp_handle handles[BLOCKS];
 
@@ -56,7 +56,9 @@ static void make_sparse(hyp_pool *pool) {
 
 static void check_sparse(hyp_pool *pool) {
 	for (int i = 0; i < BLOCKS; i += 8) check_block(pool, handles[i], BYTES, (uint32_t)i);
-	check_pool(pool);
+	hyp_cleanup_stats s = {.struct_bytes = sizeof s};
+	ck_assert_int_eq(hyp_cleanup_stats_get(pool, &s), HYP_OK);
+	if (!s.automatic || (!HYP_TSAN && thread_count() == ONE)) check_pool(pool); /* nobody else may be in it */
 }
 
 START_TEST(one_thread) {
@@ -64,19 +66,19 @@ START_TEST(one_thread) {
 	hyp_pool *plain = cleanup_pool(), *pools[20];
 	ck_assert_uint_eq(thread_count(), before); /* nobody asked */
 	for (int i = 0; i < 20; i++) pools[i] = automatic_pool(1000, 0, 0.9);
-	ck_assert_uint_eq(thread_count(), before + 1);
+	ck_assert_uint_eq(thread_count(), before + ONE);
 	for (int i = 0; i < 19; i++) hyp_pool_destroy(pools[i]);
-	ck_assert_uint_eq(thread_count(), before + 1);
+	ck_assert_uint_eq(thread_count(), before + ONE);
 	hyp_cleanup_manual(pools[19]);
 	ck_assert_uint_eq(thread_count(), before);
 	ck_assert(!stats_of(pools[19]).automatic);
 	ck_assert_int_eq(hyp_cleanup_automatic(plain, NULL), HYP_OK);
 	ck_assert(stats_of(plain).automatic);
-	ck_assert_uint_eq(thread_count(), before + 1);
+	ck_assert_uint_eq(thread_count(), before + ONE);
 	ck_assert_int_eq(hyp_cleanup_automatic(hyp_pool_default(), NULL), HYP_OK);
 	hyp_pool_destroy(plain);
 	hyp_pool_destroy(pools[19]);
-	ck_assert_uint_eq(thread_count(), before + 1);
+	ck_assert_uint_eq(thread_count(), before + ONE);
 	hyp_cleanup_manual(hyp_pool_default());
 	ck_assert_uint_eq(thread_count(), before);
 	hyp_pool_cleanup wrong = {0};
@@ -106,14 +108,15 @@ END_TEST
 START_TEST(periodic_and_compacting) {
 	hyp_pool *pool = automatic_pool(3600000, 50, 1);
 	make_sparse(pool);
-	ck_assert(comes(pool, HYP_CLEANUP_PERIODIC, 3));
+	ck_assert(comes(pool, HYP_CLEANUP_PERIODIC, stats_of(pool).by_cause[HYP_CLEANUP_PERIODIC] + 3));
 	hyp_cleanup_stats s = stats_of(pool);
 	ck_assert_uint_gt(s.moved_blocks, 0);
 	ck_assert_uint_eq(s.by_cause[HYP_CLEANUP_IDLE] + s.by_cause[HYP_CLEANUP_MANUAL], 0);
+	hyp_cleanup_manual(pool);
 	check_sparse(pool);
 	hyp_cleanup_result history[80];
 	size_t count = hyp_cleanup_history(history, 80);
-	ck_assert(count >= 3 && count <= 64);
+	ck_assert(count >= 3);
 	uint64_t moved = 0;
 	for (size_t i = 0; i < count; i++) {
 		ck_assert_int_eq(history[i].cause, HYP_CLEANUP_PERIODIC);
@@ -150,6 +153,7 @@ START_TEST(own_strategy_and_age) {
 	ck_assert_int_eq(hyp_cleanup_automatic(pool, &config.cleanup), HYP_OK);
 	ck_assert(comes(pool, HYP_CLEANUP_WANTED, stats_of(pool).by_cause[HYP_CLEANUP_WANTED] + 3));
 	ck_assert_uint_gt(stats_of(pool).moved_blocks, 0);
+	hyp_cleanup_manual(pool);
 	check_sparse(pool);
 	hyp_pool_destroy(pool);
 	int after = turns;
@@ -217,10 +221,11 @@ START_TEST(forked) {
 		pid_t child = fork();
 		if (child == 0) {
 			alarm(30);
-			if (thread_count() != 1) _exit(2);
+			if (thread_count() != ONE) _exit(2);
 			check_sparse(pool);
-			if (round % 3 == 0 && hyp_cleanup_automatic(pool, NULL) != HYP_OK) _exit(3);
-			if (round % 3 == 0 && thread_count() != 2) _exit(4);
+			bool asks = round % 3 == 0 && !HYP_TSAN; /* which knows no threads after a fork */
+			if (asks && hyp_cleanup_automatic(pool, NULL) != HYP_OK) _exit(3);
+			if (asks && thread_count() != 2) _exit(4);
 			for (unsigned i = 0; i < 500; i++)
 				if (hyp_handle_free(pool, make_block(pool, 100, i)) != HYP_OK) _exit(5);
 			if (round % 2 == 0) hyp_pool_destroy(pool);
@@ -231,6 +236,7 @@ START_TEST(forked) {
 		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
 		sleep_ms(round % 4);
 	}
+	hyp_cleanup_manual(pool);
 	check_sparse(pool);
 	hyp_pool_destroy(pool);
 }

@@ -89,7 +89,10 @@ START_TEST(locked_stay) {
 		}
 	char *pointed = hyp_pool_malloc(pool, BYTES); /* and one by pointer */
 	memset(pointed, 99, BYTES);
-	hyp_cleanup_result r = run(pool, NULL);
+	hyp_cleanup_request request;
+	hyp_cleanup_request_init(&request);
+	request.budget_ms = 0;
+	hyp_cleanup_result r = run(pool, &request);
 	ck_assert_uint_gt(r.moved_blocks, 0);
 	ck_assert_uint_eq(r.locked_blocks, (uint64_t)locked);
 	for (int i = 0; i < BLOCKS; i++)
@@ -232,7 +235,10 @@ START_TEST(another_threads_blocks) {
 	pthread_barrier_init(&o.barrier, NULL, 2);
 	pthread_create(&thread, NULL, owner, &o);
 	pthread_barrier_wait(&o.barrier);
-	hyp_cleanup_result r = run(o.pool, NULL);
+	hyp_cleanup_request request;
+	hyp_cleanup_request_init(&request);
+	request.budget_ms = 0;
+	hyp_cleanup_result r = run(o.pool, &request);
 	ck_assert_uint_gt(r.planned_freed_bytes, 0);
 	ck_assert_uint_eq(r.moved_blocks, r.planned_blocks);
 	uint64_t middle = span_bytes(o.pool);
