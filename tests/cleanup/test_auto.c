@@ -162,6 +162,38 @@ START_TEST(own_strategy_and_age) {
 }
 END_TEST
 
+static _Atomic bool inside;
+
+static bool dwells(void *context, hyp_pool *pool) {
+	(void)context, (void)pool;
+	inside = true;
+	sleep_ms(200);
+	inside = false;
+	return false;
+}
+
+/* Who empties, destroys or lets go of a pool waits until the thread is out of it. */
+START_TEST(thread_keeps_out) {
+	hyp_pool_config config;
+	hyp_pool *pool = NULL, *other = automatic_pool(1000, 0, 1); /* so that the thread is not only joined */
+	hyp_pool_config_init(&config);
+	config.enable_cleanup = true;
+	config.cleanup.idle_interval_ms = 10;
+	config.cleanup.wanted = dwells;
+	for (int how = 0; how < 6; how++) {
+		ck_assert_int_eq(hyp_pool_create(&config, &pool), HYP_OK);
+		for (int waited = 0; !inside && waited < WAIT_MS; waited++) sleep_ms(1);
+		ck_assert(inside);
+		if (how % 3 == 0) ck_assert_int_eq(hyp_pool_reset(pool), HYP_OK);
+		if (how % 3 == 1) hyp_cleanup_manual(pool);
+		if (how % 3 != 2) ck_assert(!inside || how % 3 == 0); /* after a reset it may be in again */
+		hyp_pool_destroy(pool);
+		ck_assert(!inside);
+	}
+	hyp_pool_destroy(other);
+}
+END_TEST
+
 START_TEST(pressed_by_its_limit) {
 	hyp_pool *pool = automatic_pool(3600000, 0, 0.6);
 	double ratio;
@@ -242,6 +274,58 @@ START_TEST(forked) {
 }
 END_TEST
 
+/* A fork while a block is being copied: the child must not find it held by a thread that it does not have. */
+enum { LARGE = 96, LARGE_BYTES = 1 << 20 };
+
+typedef struct copies {
+	hyp_pool *pool;
+	_Atomic uint64_t handles[LARGE];
+	_Atomic bool stop;
+	_Atomic uint64_t moved;
+} copies;
+
+static void *copier(void *context) {
+	copies *c = context;
+	while (!c->stop) {
+		for (int i = 0; i < LARGE; i++) c->handles[i] = make_block(c->pool, LARGE_BYTES, (uint32_t)i);
+		for (int i = 0; i < LARGE; i++)
+			if (i % 4 != 0) HOLDS(hyp_handle_free(c->pool, atomic_exchange(&c->handles[i], 0)) == HYP_OK);
+		hyp_cleanup_result r = {.struct_bytes = sizeof r};
+		HOLDS(hyp_cleanup_run(c->pool, NULL, &r) == HYP_OK);
+		c->moved += r.moved_blocks;
+		for (int i = 0; i < LARGE; i += 4)
+			HOLDS(hyp_handle_free(c->pool, atomic_exchange(&c->handles[i], 0)) == HYP_OK);
+	}
+	return NULL;
+}
+
+START_TEST(forked_while_copying) {
+	copies c = {.pool = cleanup_pool()};
+	pthread_t thread;
+	pthread_create(&thread, NULL, copier, &c);
+	for (int round = 0; round < 300; round++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(20); /* a lock that waits for nobody would wait for ever */
+			for (int i = 0; i < LARGE; i += 4) {
+				void *p;
+				hyp_handle h = c.handles[i];
+				if (h != 0 && hyp_handle_lock(c.pool, h, &p) == HYP_OK && hyp_handle_unlock(c.pool, h) != HYP_OK)
+					_exit(2);
+			}
+			_exit(0);
+		}
+		int status = 0;
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+	}
+	c.stop = true;
+	pthread_join(thread, NULL);
+	ck_assert_uint_gt(c.moved, 0);
+	hyp_pool_destroy(c.pool);
+}
+END_TEST
+
 /* ---- relief ---- */
 
 static int order[8], asked;
@@ -303,5 +387,5 @@ START_TEST(relief) {
 }
 END_TEST
 
-UNIT_MAIN("automatic cleanup", one_thread, idle, periodic_and_compacting, own_strategy_and_age, pressed_by_its_limit,
-          pools_come_and_go, forked, relief)
+UNIT_MAIN("automatic cleanup", one_thread, idle, periodic_and_compacting, own_strategy_and_age, thread_keeps_out,
+          pressed_by_its_limit, pools_come_and_go, forked, forked_while_copying, relief)
