@@ -1,5 +1,6 @@
 /*
- * tracking/pressure.c: how short of memory the process and the machine are.
+ * tracking/pressure.c: how short of memory the process and the machine are: Linux's sources. What is made of their words
+ * is in tracking/pressure_levels.c.
  *
  * Sources that speak up, in the order in which one is chosen: what $MEMORY_PRESSURE_WATCH names (systemd's protocol: a
  * regular file is waited for with POLLPRI, a FIFO or socket is drained), a pressure stall trigger of the process's
@@ -11,15 +12,13 @@
  * memory in use against memory.max of the group and all its ancestors (version 1: memory.limit_in_bytes); and a pool's use
  * against a limit of the caller's or its own.
  *
- * Levels. Use rises at once and falls only below threshold - hysteresis. What a source told lasts hold_ms. The level is
- * the highest of all; a change is told once. Lock: none; one thread at a time polls.
+ * Lock: none; one thread at a time polls.
  */
 #include "base/out.h"
 #include "core/meta.h"
 #include "heap/heap.h"
 #include "os/os.h"
-#include "pool/pool.h"
-#include "tracking/timeline.h"
+#include "tracking/pressure_levels.h"
 
 #include <hypool/tracking.h>
 
@@ -40,24 +39,16 @@ typedef struct group_file {
 } group_file;
 
 struct hyp_pressure {
-	int epoll, stall, events; /* descriptors; -1: none */
-	int latch;                /* a second trigger like `stall`, which nobody else waits for; -1: none */
-	bool stall_drains;        /* FIFO or socket */
+	hypi_pressure_levels levels; /* first: what the systems share takes it for the whole */
+	int epoll, stall, events;    /* descriptors; -1: none */
+	int latch;                   /* a second trigger like `stall`, which nobody else waits for; -1: none */
+	bool stall_drains;           /* FIFO or socket */
 	hyp_pressure_source stall_source;
-	uint16_t thresholds[4], hysteresis;
-	uint32_t hold_ms;
-	uint64_t limit_bytes;
-	hyp_pressure_level usage, level, told; /* by use; as last returned; what sources told */
-	hyp_pressure_source told_source;
-	uint64_t told_until_ms;
 	uint64_t seen[EVENT_KINDS]; /* of memory.events */
 	uint64_t hits[GROUPS];      /* how often each group ran into its own limit */
-	hyp_pool *pool;             /* whose use counts against limit_bytes, or its own limits */
 	unsigned groups;
 	bool version1;
 	group_file folders[GROUPS]; /* the process's group first */
-	hyp_pressure_callback *callback;
-	void *context;
 };
 
 /* ---- small files ---- */
@@ -121,22 +112,6 @@ static void find_groups(hyp_pressure *p, const char *root) {
 	}
 }
 
-static uint64_t thousandths(uint64_t used, uint64_t limit) { return used / 1024 * 1000 / (limit / 1024 + 1); }
-
-/* Thousandths of the pool's limit that are in use: of the one given, else of the tighter of its own. */
-static uint64_t use_of_pool(const hyp_pressure *p) {
-	hypi_large_pool *large = &p->pool->engine.large;
-	hypi_lock_take(&large->lock);
-	uint64_t all = ((uint64_t)large->used_slices << HYPI_SLICE_LOG2) + large->huge_bytes;
-	uint64_t small = (uint64_t)large->small_slices << HYPI_SLICE_LOG2;
-	uint64_t small_limit = large->small_limit_bytes, large_limit = large->limit_bytes;
-	hypi_unlock(&large->lock);
-	if (p->limit_bytes != 0) return thousandths(all, p->limit_bytes);
-	uint64_t a = small_limit != 0 ? thousandths(small, small_limit) : 0;
-	uint64_t b = large_limit != 0 ? thousandths(all - small, large_limit) : 0;
-	return a > b ? a : b;
-}
-
 /* Thousandths of the tightest limit that are in use; 0: no limit. */
 static uint64_t use_of_limits(const hyp_pressure *p) {
 	uint64_t worst = 0;
@@ -146,32 +121,16 @@ static uint64_t use_of_limits(const hyp_pressure *p) {
 		if (limit == 0 || limit >= UINT64_C(1) << 60) continue; /* version 1 writes "no limit" as a huge number */
 		uint64_t used = read_number(folder, p->version1 ? "memory.usage_in_bytes" : "memory.current");
 		if (used == UINT64_MAX) continue;
-		uint64_t part = thousandths(used, limit);
+		uint64_t part = hypi_pressure_part(used, limit);
 		if (part > worst) worst = part;
 	}
-	uint64_t part = use_of_pool(p);
-	return part > worst ? part : worst;
-}
-
-static hyp_pressure_level level_of_use(const hyp_pressure *p) {
-	uint64_t use = use_of_limits(p);
-	int level = HYP_PRESSURE_NONE;
-	while (level < HYP_PRESSURE_CRITICAL && use >= p->thresholds[level]) level++;
-	/* A level that was reached stays until use is clearly below its threshold. */
-	int before = (int)p->usage;
-	while (before > level && use + p->hysteresis < p->thresholds[before - 1]) before--;
-	return (hyp_pressure_level)(before > level ? before : level);
+	return worst;
 }
 
 /* ---- sources that speak ---- */
 
 static void tell(hyp_pressure *p, hyp_pressure_level level, hyp_pressure_source source) {
-	uint64_t now = hypi_os_now_coarse_ms();
-	if (now >= p->told_until_ms || level >= p->told) {
-		p->told = level;
-		p->told_source = source;
-	}
-	p->told_until_ms = now + p->hold_ms;
+	hypi_pressure_tell(&p->levels, level, source);
 }
 
 /* "low", "high", "max", "oom": how often; what rose since the last time. */
@@ -371,22 +330,15 @@ static void open_sources(hyp_pressure *p, const hyp_pressure_config *c, const ch
 /* ---- the interface ---- */
 
 hyp_status hyp_pressure_open(const hyp_pressure_config *config, hyp_pressure **ret_pressure) {
-	static const uint16_t usual[4] = {700, 800, 900, 950};
-	hyp_pressure_config c = {0};
-	hypi_process_init();
-	if (config != NULL) memcpy(&c, config, config->struct_bytes < sizeof c ? config->struct_bytes : sizeof c);
-	if (c.thresholds[0] == 0 && c.thresholds[3] == 0) memcpy(c.thresholds, usual, sizeof usual);
-	for (int i = 0; i < 3; i++)
-		if (c.thresholds[i] == 0 || c.thresholds[i] >= c.thresholds[i + 1]) return HYP_ERR_INVALID;
+	hyp_pressure_config c;
+	hypi_pressure_levels levels;
+	hyp_status status = hypi_pressure_configure(config, &c, &levels);
+	if (status != HYP_OK) return status;
 	hyp_pressure *p = hypi_meta_alloc(sizeof *p);
 	if (p == NULL) return HYP_ERR_NO_MEMORY;
 	memset(p, 0, sizeof *p);
+	p->levels = levels;
 	p->stall = p->events = p->latch = -1;
-	memcpy(p->thresholds, c.thresholds, sizeof p->thresholds);
-	p->hysteresis = c.hysteresis == 0 ? 30 : c.hysteresis;
-	p->hold_ms = c.hold_ms == 0 ? 2000 : c.hold_ms;
-	p->limit_bytes = c.limit_bytes;
-	p->pool = c.pool != NULL ? c.pool : hyp_pool_default();
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (p->epoll < 0) {
 		hypi_meta_free(p, sizeof *p);
@@ -408,18 +360,6 @@ void hyp_pressure_close(hyp_pressure *p) {
 
 int hyp_pressure_fd(const hyp_pressure *p) { return p->epoll; }
 
-void hyp_pressure_on_change(hyp_pressure *p, hyp_pressure_callback *callback, void *context) {
-	p->callback = callback;
-	p->context = context;
-}
-
-static void change(hyp_pressure *p, hyp_pressure_level level, hyp_pressure_source source) {
-	if (level == p->level) return;
-	p->level = level;
-	hypi_timeline_note(HYP_EVENT_PRESSURE, 0, level, 0);
-	if (p->callback != NULL) p->callback(p->context, level, source);
-}
-
 hyp_pressure_level hyp_pressure_poll(hyp_pressure *p) {
 	struct epoll_event ready[4];
 	int saved = errno, count = epoll_wait(p->epoll, ready, 4, 0);
@@ -428,11 +368,7 @@ hyp_pressure_level hyp_pressure_poll(hyp_pressure *p) {
 	look_at_latch(p);
 	hear_events(p, false);
 	hear_limits(p, false);
-	p->usage = level_of_use(p);
-	bool holds = hypi_os_now_coarse_ms() < p->told_until_ms;
-	if (!holds) p->told = HYP_PRESSURE_NONE;
-	if (p->told > p->usage) change(p, p->told, p->told_source);
-	else change(p, p->usage, HYP_PRESSURE_FROM_USAGE);
+	hyp_pressure_level level = hypi_pressure_settle(&p->levels, use_of_limits(p));
 	errno = saved;
-	return p->level;
+	return level;
 }

@@ -171,8 +171,9 @@ static void drop_pool(uint32_t pool);
 static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 	uintptr_t frames[HYPI_FRAMES];
 	hypi_stack none = {0}, *stack = &none;
-	if (hypi_self.heap != NULL && hypi_self.heap->sampler != NULL)
-		stack = (hypi_stack *)(void *)hypi_self.heap->sampler->stack;
+	/* A pool may be sampled while the process is not: then the thread's heap there knows the stack. */
+	const hypi_heap *own = hypi_self.heap, *sampled = own != NULL && own->sampler != NULL ? own : hypi_self.pool_heap;
+	if (sampled->sampler != NULL) stack = (hypi_stack *)(void *)sampled->sampler->stack;
 	unsigned depth = hypi_unwind(stack, frames, HYPI_FRAMES);
 	on_look(hypi_os_now_coarse_ms());
 	hypi_pick pick = {.address = (uintptr_t)p, .asked = asked, .scale = (float)scale, .born_ms = hypi_profile_now_ms()};

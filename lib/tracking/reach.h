@@ -47,4 +47,7 @@ HYP_INLINE void hypi_registers_read(hypi_registers *ret_registers) {
 bool hypi_reach(const uintptr_t *blocks, size_t stride_bytes, size_t count, const hypi_reach_range *skip,
                 unsigned skip_count, uintptr_t here, const hypi_registers *registers, unsigned char *ret_reached);
 
+/* Ends the process at once, without exit handlers. */
+void hypi_leave(int code) __attribute__((noreturn));
+
 #endif

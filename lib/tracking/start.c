@@ -11,6 +11,7 @@
 #include "tracking/live.h"
 #include "tracking/pools.h"
 #include "tracking/profile.h"
+#include "tracking/reach.h"
 #include "tracking/start.h"
 #include "tracking/timeline.h"
 #include "tracking/trace.h"
@@ -21,7 +22,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 static _Atomic int level_now;
@@ -178,6 +178,6 @@ __attribute__((destructor)) static void at_end(void) {
 	int code = (int)hypi_option_get(HYPI_OPTION_leak_exit_code);
 	if (code != 0 && totals.blocks != 0) {
 		fflush(NULL);
-		syscall(SYS_exit_group, code);
+		hypi_leave(code);
 	}
 }

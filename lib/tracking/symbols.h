@@ -35,6 +35,15 @@ typedef struct hypi_symbols {
 bool hypi_symbols_init(hypi_symbols *s);
 void hypi_symbols_fini(hypi_symbols *s);
 
+/* The system's part (symbols_elf.c, symbols_darwin.c): fills in modules, and the functions of the addresses. False: no
+ * memory. What it works with: text kept, a name made readable and kept, and the first address from `pc` on. */
+bool hypi_symbols_read(hypi_symbols *s);
+/* By the program's own C++ library: to be freed; NULL: it has none, or this is no C++ name. */
+char *hypi_symbols_demangle(const char *name);
+size_t hypi_symbols_add_text(hypi_symbols *s, const char *text);
+size_t hypi_symbols_readable(hypi_symbols *s, const char *name);
+size_t hypi_symbols_first(const hypi_symbols *s, uintptr_t pc);
+
 /* NULL: it is not among them. */
 const hypi_symbol *hypi_symbols_find(const hypi_symbols *s, uintptr_t pc);
 const hypi_module *hypi_symbols_module(const hypi_symbols *s, const hypi_symbol *symbol); /* or NULL */
