@@ -6,8 +6,9 @@ memory by paired runs.
 
 Loads: perf/loads/server.c on one thread, python3 on perf/programs/dicts.py, and the same with PYTHONMALLOC=malloc. A
 round runs every level once, each right after a run of level none; a time is the ratio of the two, and the figure is the
-median over the rounds. Level none stands beside itself likewise: its row is the noise. Instructions are those of whole
-runs, and exact but for what addresses do to hash tables.
+median over the rounds; with fewer than 5 rounds times are left out, and memory alone is told. Level none stands beside
+itself likewise: its row is the noise. Instructions are those of whole runs, of python3 with a tenth of the script's
+rounds, and exact but for what addresses do to hash tables.
 """
 import argparse
 import datetime
@@ -67,6 +68,7 @@ def run(load, library, level):
 
 def instructions(load, library, level):
     command, more, _ = load
+    command = [part.replace("open(sys.argv[1]).read()", "open(sys.argv[1]).read().replace('120000', '12000')") for part in command]
     if shutil.which("valgrind") is None:
         return None
     done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command],
@@ -93,7 +95,7 @@ def paired(load, library, rounds, lock):
             base = run(load, library, 0)
             mine = run(load, library, level)
             ratios[level][0].append(100 * (mine[0] / base[0] - 1))
-            ratios[level][1].append(100 * (mine[1] / base[1] - 1))
+            ratios[level][1].append((100 * (mine[1] / base[1] - 1), mine[1] - base[1]))
     for number in range(rounds):
         locked(lock, lambda first=number: one(first))
     return ratios
@@ -118,8 +120,8 @@ def main():
         file.write(f"# machine: {machine.group(1) if machine else platform.machine()}, {os.cpu_count()} processors; "
                    f"kernel: {platform.release()}; commit: {commit.stdout.strip()}\n"
                    f"# command: perf/tracking.py --build BUILD --rounds {options.rounds}\n"
-                   "# percentages above level none; *_error is the median's standard error; a bar is an upper bound\n"
-                   "load,level,instructions_pct,time_pct,time_error,time_bar,peak_pct,peak_error,peak_bar\n")
+                   "# percentages above level none; *_error is the median's standard error; a bar is an upper bound; peak_kib: the difference\n"
+                   "load,level,instructions_pct,time_pct,time_error,time_bar,peak_pct,peak_error,peak_bar,peak_kib\n")
         for name, load in loads_of(work).items():
             if not re.search(options.loads, name):
                 continue
@@ -128,9 +130,12 @@ def main():
             for level, (times, peaks) in enumerate(ratios):
                 count = instructions(load, library, level) if base is not None else None
                 exact = f"{100 * (count / base - 1):.3f}" if count is not None else ""
-                line = (f"{name},{LEVELS[level]},{exact},{statistics.median(times):.2f},{spread(times):.2f},{BARS_TIME[level]},"
-                        f"{statistics.median(peaks):.2f},{spread(peaks):.2f},{BARS_MEMORY[level]}")
+                time = f"{statistics.median(times):.2f},{spread(times):.2f}" if options.rounds >= 5 else ","
+                line = (f"{name},{LEVELS[level]},{exact},{time},{BARS_TIME[level]},"
+                        f"{statistics.median(p for p, _ in peaks):.2f},{spread([p for p, _ in peaks]):.2f},{BARS_MEMORY[level]},"
+                        f"{statistics.median(k for _, k in peaks):.0f}")
                 file.write(line + "\n")
+                file.flush()
                 print(line, flush=True)
     return 0
 
