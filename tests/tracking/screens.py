@@ -71,8 +71,26 @@ def page():
         shades[name] = sum(common)
     check(shades["wide"] > 700 and shades["phone"] > 700, shades)
     check(shades["dark"] < 120, f"the dark page is not dark: {shades}")
+    fits(browser)
     print("ok page")
     return True
+
+
+def fits(browser):
+    """On a narrow screen nothing but tables that scroll by themselves is wider than it; a click on the flame graph zooms."""
+    text = open(scratch("page.html"), encoding="utf-8").read()
+    probe = ("<script>const f=[...document.querySelectorAll('.flame .f')].at(-1),w=f.offsetWidth;f.firstChild.click();"
+             "document.title=`wide ${document.documentElement.scrollWidth} of ${innerWidth}, zoom ${w} to ${f.offsetWidth}`</script>")
+    with open(scratch("narrow.html"), "w", encoding="utf-8") as file:
+        file.write(text.replace("</html>", probe + "</html>"))
+    env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+    page = call(browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=420,900", f"--user-data-dir={scratch('profile')}",
+                "--dump-dom", "file://" + scratch("narrow.html"), status=None, env=env).stdout
+    found = re.search(r"<title>wide (\d+) of (\d+), zoom (\d+) to (\d+)</title>", page)
+    check(found, page[:500])
+    wide, screen, before, after = map(int, found.groups())
+    check(wide <= screen, f"the page is {wide} wide on a screen of {screen}")
+    check(after >= before and after > screen * 0.8, f"a frame of {before} became {after}")
 
 
 def top():
