@@ -19,6 +19,7 @@ MEANINGS = {
     "double_free": "free of a block that is free",
     "invalid_free": "free of what malloc never gave",
     "misaligned_free": "free of an address inside a block",
+    "double_free_between": "second free after something else happened",
     "invalid_realloc": "realloc of no live block",
     "invalid_usable_size": "malloc_usable_size of no live block",
     "freelist_write": "write over a freed block's first bytes",
