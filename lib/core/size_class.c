@@ -1,6 +1,16 @@
 /* core/size_class.c: how large the span of each class is; see core/size_class.h. */
 #include "core/size_class.h"
 
+#define ONE(c) (c) * 16
+#define EVEN_8(c) ONE(c), ONE(c + 1), ONE(c + 2), ONE(c + 3), ONE(c + 4), ONE(c + 5), ONE(c + 6), ONE(c + 7)
+#define SAME_4(c) ONE(c), ONE(c), ONE(c), ONE(c)
+
+/* Of 0 bytes; up to 512, where classes are 16 bytes apart; up to 1024, where they are 64. */
+const uint16_t hypi_tag_table[] = {
+	ONE(0),     EVEN_8(0),  EVEN_8(8),  EVEN_8(16), EVEN_8(24), SAME_4(32), SAME_4(33),
+	SAME_4(34), SAME_4(35), SAME_4(36), SAME_4(37), SAME_4(38), SAME_4(39),
+};
+
 static unsigned slices_of_small(size_t bytes) {
 	size_t least = bytes <= 8192 ? 16 : 8;
 	for (unsigned slices = 1;; slices *= 2) {

@@ -26,19 +26,14 @@ HYP_INLINE void *hypi_list_pop(hypi_list *list) {
 
 /* The list that serves `bytes`, which is below HYPI_SMALL_LIMIT. */
 HYP_INLINE hypi_list *hypi_list_for(hypi_heap *heap, size_t bytes) {
-	/* Classes are 16 bytes apart, and so are lists: the offset is the size, rounded. */
-	if (HYP_LIKELY(bytes - 1 < HYPI_EVEN_LIMIT))
-		return (hypi_list *)((char *)heap->lists + ((bytes - 1) & ~(size_t)15));
+	if (HYP_LIKELY(bytes <= HYPI_TABLE_LIMIT))
+		return (hypi_list *)((char *)heap->lists + hypi_tag_table[(bytes + 15) >> 4]);
 	return &heap->lists[hypi_class_of(bytes)];
 }
 
 HYP_INLINE void *hypi_alloc(size_t bytes) {
-	hypi_list *list;
-	if (HYP_LIKELY(bytes - 1 < HYPI_EVEN_LIMIT))
-		list = (hypi_list *)((char *)hypi_self.front->lists + ((bytes - 1) & ~(size_t)15));
-	else if (HYP_LIKELY(bytes - 1 < HYPI_SMALL_LIMIT - 1)) list = &hypi_self.front->lists[hypi_class_of(bytes)];
-	else return hypi_alloc_slow(bytes);
-	void *block = hypi_list_pop(list);
+	if (HYP_UNLIKELY(bytes >= HYPI_SMALL_LIMIT)) return hypi_alloc_slow(bytes);
+	void *block = hypi_list_pop(hypi_list_for(hypi_self.front, bytes));
 	if (HYP_UNLIKELY(block == NULL)) return hypi_alloc_slow(bytes);
 	return block;
 }

@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RETURN_BATCH = 16, REFILL_LEAST = 8, GROW_SLICES = 32 };
+enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 32, LEAST_LIMIT = 32 };
 
 /* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
 static uint32_t limit_of(unsigned c) {
@@ -27,8 +27,8 @@ static uint32_t limit_of(unsigned c) {
 	return bytes <= 65536 ? (uint32_t)(131072 / bytes) : 1;
 }
 
-/* How far that may grow: a class whose list runs empty soon after it returned blocks keeps more of them (the slow start
- * of tcmalloc's thread caches). */
+/* How far that may grow: a class whose list runs empty soon after it returned blocks keeps twice as many (the slow start
+ * of tcmalloc's thread caches). One that only frees keeps fewer and fewer, so that spans run empty. */
 static uint32_t most_of(unsigned c) {
 	size_t bytes = hypi_class_bytes(c);
 	uint32_t least = bytes <= 65536 ? 16 : bytes <= 262144 ? 4 : 2, limit = limit_of(c);
@@ -166,7 +166,7 @@ static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 		bin->limit = limit_of(c);
 		bin->slack = slack_of(c);
 	} else if (bin->returned && bin->limit < most_of(c)) {
-		bin->limit++;
+		bin->limit = 2 * bin->limit < most_of(c) ? 2 * bin->limit : most_of(c);
 	}
 	bin->returned = false;
 	hypi_heap_drain(heap);
@@ -233,13 +233,17 @@ void hypi_heap_settle(hypi_heap *heap) {
 
 void hypi_heap_event(hypi_heap *heap, unsigned c) {
 	if (HYP_UNLIKELY(heap->sample_generation != hypi_load_relaxed(&hypi_sample_generation))) hypi_sample_event(heap, c);
-	uint32_t limit = heap->bins[c].limit, length = hypi_list_length(heap, c);
+	hypi_bin *bin = &heap->bins[c];
+	uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs);
+	if (allocs == bin->event_allocs && bin->limit > LEAST_LIMIT) bin->limit -= bin->limit / 16;
+	bin->event_allocs = allocs;
+	uint32_t limit = bin->limit, length = hypi_list_length(heap, c);
 	if (length > limit) {
 		bool was_busy = heap->busy;
 		heap->busy = true;
 		uint32_t batch = length - limit;
 		give_blocks(heap, c, batch < RETURN_BATCH ? batch : RETURN_BATCH);
-		heap->bins[c].returned = true;
+		bin->returned = true;
 		heap->busy = was_busy;
 	}
 	hypi_list_arm(heap, c);

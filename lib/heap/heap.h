@@ -62,6 +62,7 @@ typedef struct hypi_bin {
 	uint32_t stock;          /* blocks put to the list by refills, less those returned */
 	uint32_t limit, slack;   /* length above which the list overflows; least frees between two events */
 	uint32_t seen;           /* allocs when the heap last looked after itself */
+	uint32_t event_allocs;   /* allocs at the last event */
 	bool returned;           /* the list overflowed since it was last refilled */
 	_Atomic uint32_t due;
 	_Atomic uint32_t spans;

@@ -21,6 +21,8 @@ START_TEST(every_class) {
 END_TEST
 
 START_TEST(every_size) {
+	for (size_t n = 0; n <= HYPI_TABLE_LIMIT; n++)
+		ck_assert_uint_eq(hypi_tag_table[(n + 15) / 16], hypi_class_tag(hypi_class_of(n)));
 	ck_assert_uint_eq(hypi_class_of(0), 0);
 	unsigned c = 0;
 	for (size_t n = 1; n <= HYPI_SMALL_LIMIT; n++) {
