@@ -9,8 +9,8 @@
 _Atomic uint32_t hypi_sample_generation;
 _Atomic(const hypi_sample_hooks *) hypi_sample_hooks_on;
 static _Atomic uint64_t mean_bytes_now;
-enum { NEAR = 32 };           /* allocations at a time, when the picked one is near */
-static hypi_lock sample_lock; /* the engine's sampled heap */
+enum { NEAR = 32, TRIM_BYTES = 8192 }; /* NEAR: allocations at a time, when the picked one is near */
+static hypi_lock sample_lock;          /* the engine's sampled heap */
 
 uint64_t hypi_sample_mean(void) { return hypi_load_relaxed(&mean_bytes_now); }
 
@@ -252,8 +252,12 @@ void hypi_sample_large(hypi_heap *heap, hypi_span *span, size_t asked) {
 void hypi_sample_free_small(hypi_span *span, void *p) {
 	/* First the hooks: once the block is back, another thread may get it and tell of it. */
 	tell_free(p, span->block_bytes);
+	hypi_heap *heap = hypi_load_relaxed(&span->owner);
+	/* What this heap keeps is memory that the others do without: where picks are rare, larger blocks go back at once. */
+	bool trims = span->block_bytes >= TRIM_BYTES && hypi_sample_mean() != 1;
 	hypi_lock_take(&sample_lock);
-	hypi_heap_put(hypi_load_relaxed(&span->owner), hypi_class_tag(span->class_index), p);
+	hypi_heap_put(heap, hypi_class_tag(span->class_index), p);
+	if (trims) hypi_heap_trim(heap);
 	hypi_unlock(&sample_lock);
 }
 
