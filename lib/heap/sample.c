@@ -9,8 +9,8 @@
 _Atomic uint32_t hypi_sample_generation;
 _Atomic(const hypi_sample_hooks *) hypi_sample_hooks_on;
 static _Atomic uint64_t mean_bytes_now;
-enum { NEAR = 32, TRIM_BYTES = 8192 }; /* NEAR: allocations at a time, when the picked one is near */
-static hypi_lock sample_lock;          /* the engine's sampled heap */
+enum { NEAR = 32, TRIM_BYTES = 32768 }; /* NEAR: allocations at a time, when the picked one is near */
+static hypi_lock sample_lock;           /* the engine's sampled heap */
 
 uint64_t hypi_sample_mean(void) { return hypi_load_relaxed(&mean_bytes_now); }
 
