@@ -208,9 +208,20 @@ extern int __cxa_atexit(void (*)(void *), void *, void *);
 /* What is interposed: never called here, each has an address of its own. */
 #define ORIGINALS(X) \
 	X(malloc) \
-	X(calloc) X(realloc) X(reallocf) X(free) X(valloc) X(aligned_alloc) X(posix_memalign) X(malloc_type_malloc) \
-		X(malloc_type_calloc) X(malloc_type_free) X(malloc_type_realloc) X(malloc_type_valloc) \
-			X(malloc_type_aligned_alloc) X(malloc_type_posix_memalign)
+	X(calloc) \
+	X(realloc) \
+	X(reallocf) \
+	X(free) \
+	X(valloc) \
+	X(aligned_alloc) \
+	X(posix_memalign) \
+	X(malloc_type_malloc) \
+	X(malloc_type_calloc) \
+	X(malloc_type_free) \
+	X(malloc_type_realloc) \
+	X(malloc_type_valloc) \
+	X(malloc_type_aligned_alloc) \
+	X(malloc_type_posix_memalign)
 #define ORIGINAL(name) \
 	static void original_##name(void) { REQUIRE(false, "the original " #name " was called"); }
 ORIGINALS(ORIGINAL)
