@@ -8,7 +8,7 @@
  * depend on the address and the process's secret; it is compared when the block is freed or reallocated, and, before
  * that, the end of the block in front of it, which is where an underflow goes. A freed block is cleared, waits in its
  * thread's quarantine, and is compared with zero when it leaves (level 3: all of it) and when it is handed out again.
- * Which block leaves the quarantine, and which of a list's first eight is handed out, is random.
+ * Which block leaves the quarantine, and which of eight fresh ones is handed out, is random.
  *
  * A block of `guard_from_bytes` or more (level 2: the large threshold; level 3: 64 KiB), and at level 3 one in
  * GUARD_EVERY small ones, is a mapping of its own that ends at a page without access and begins behind one. Freed, its
