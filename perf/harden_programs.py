@@ -57,7 +57,7 @@ def configurations(lib):
     for level in "0123":
         yield "hypool", level, {"LD_PRELOAD": os.path.abspath(lib), "HYPOOL_HARDEN": level}
     peers = [("jemalloc", "plain", "libjemalloc.so.2", {}),
-             ("jemalloc", "junk:true,zero:true", "libjemalloc.so.2", {"MALLOC_CONF": "junk:true,zero:true"}),
+             ("jemalloc", "junk:true;zero:true", "libjemalloc.so.2", {"MALLOC_CONF": "junk:true,zero:true"}),
              ("mimalloc", "plain", "libmimalloc.so.2", {}),
              ("mimalloc", "secure", "libmimalloc-secure.so.2", {}),
              ("glibc", "MALLOC_CHECK_=3", "libc_malloc_debug.so.0", {"MALLOC_CHECK_": "3"})]
