@@ -59,7 +59,7 @@ typedef struct hypi_span {
 	uint32_t slices;
 	_Atomic uint8_t kind;
 	uint8_t class_index;
-	bool zeroed;                   /* blocks not carved yet read as zero */
+	bool zeroed;                   /* blocks not carved yet read as zero; large: it was fresh when it was handed out */
 	uint8_t place;                 /* owner only */
 	_Atomic uint64_t carved_bytes; /* blocks below this were handed out at least once or are in the list */
 	hypi_block *free;              /* the list; NULL: empty. Owner only. */
@@ -94,7 +94,7 @@ _Static_assert(offsetof(hypi_span, remote) == 64, "remote frees do not touch the
 HYP_INLINE uint32_t hypi_chain_count(uint64_t remote) { return (uint32_t)(remote >> 32) & 0x7fffffffu; }
 
 extern HYP_HIDDEN uint64_t hypi_link_key; /* set once, before the first span */
-#define HYPI_LINK_NIBBLE 11u   /* its low four bits: rare in counts, pointers and text */
+#define HYPI_LINK_NIBBLE 11u              /* its low four bits: rare in counts, pointers and text */
 
 /* Makes `next` (NULL: none) follow a free block. */
 HYP_INLINE void hypi_link_set(hypi_block *block, const hypi_block *next) {

@@ -276,6 +276,9 @@ void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_
 void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span);
 /* Grows or shrinks where it is or by moving pages; NULL: the caller must copy. */
 void *hypi_large_resize(hypi_engine *engine, hypi_heap *heap, hypi_span *span, void *p, size_t bytes);
+/* Moves the first `bytes` of one large block to a new one by their pages. HYP_ERR_UNSUPPORTED: the caller must copy.
+ * HYP_ERR_NO_MEMORY: `q` is lost, `p` is as it was. */
+HYP_MUST_USE hyp_status hypi_large_move(hypi_engine *engine, void *p, void *q, size_t bytes);
 /* Sums over heaps. The caller holds the engine's lock, or no other thread uses the engine. */
 void hypi_large_count_sum(const hypi_engine *engine, hypi_large_count *ret_sum);
 uint64_t hypi_large_live_bytes(const hypi_engine *engine);

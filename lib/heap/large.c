@@ -176,6 +176,7 @@ void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_
 	hypi_store_relaxed(&span->kind, huge ? HYPI_SPAN_HUGE : HYPI_SPAN_LARGE);
 	span->block_bytes = usable;
 	span->engine = engine;
+	span->zeroed = zeroed;
 	if (huge) list_huge(engine, span);
 	hypi_page_map_set(span->base, 1, span);
 	count_alloc(engine, heap, usable);
@@ -212,4 +213,18 @@ void *hypi_large_resize(hypi_engine *engine, hypi_heap *heap, hypi_span *span, v
 	count_free(engine, heap, before);
 	count_alloc(engine, heap, usable);
 	return p;
+}
+
+static bool is_movable(const hypi_engine *engine, const hypi_span *span, const void *p) {
+	unsigned kind = hypi_load_relaxed(&span->kind);
+	return (kind == HYPI_SPAN_LARGE || kind == HYPI_SPAN_HUGE) && span->engine == engine && (uintptr_t)p == span->base;
+}
+
+hyp_status hypi_large_move(hypi_engine *engine, void *p, void *q, size_t bytes) {
+	const hypi_span *from = hypi_span_at(p), *to = hypi_span_at(q);
+	if (engine->large.backing.reserve != hypi_backing_anonymous()->reserve) return HYP_ERR_UNSUPPORTED;
+	if (!is_movable(engine, from, p) || !is_movable(engine, to, q)) return HYP_ERR_UNSUPPORTED;
+	if (!to->zeroed) return HYP_ERR_UNSUPPORTED; /* its pages are there: copying to them is cheaper */
+	hyp_status status = hypi_os_move_pages(p, q, hypi_round_up(bytes, hypi_os.page_bytes));
+	return status == HYP_OK || status == HYP_ERR_NO_MEMORY ? status : HYP_ERR_UNSUPPORTED;
 }

@@ -145,11 +145,23 @@ void hypi_free_checked(hypi_engine *engine, hypi_heap *heap, hypi_span *span, vo
 /* Whether a block of `have` bytes stays where it is for `bytes`: shrinking by a little is not worth a copy. */
 static bool keeps(size_t have, size_t bytes) { return bytes > have / 2 || have <= 32; }
 
+/* A block that grows by a little is likely to grow again: it gets a quarter more than it had (as in tcmalloc), so that
+ * growing to n bytes in small steps copies about 4 n bytes. */
+static size_t room_for(size_t have, size_t bytes) {
+	size_t more = have + have / 4;
+	return have >= 128 && have < bytes && bytes < more && more < HYPI_SMALL_LIMIT ? more : bytes;
+}
+
 static void *move(hypi_engine *engine, void *p, size_t have, size_t bytes) {
-	void *q = engine == &hypi_default_engine ? hypi_alloc(bytes)
-	                                         : hypi_engine_alloc(engine, hypi_heap_for(engine), bytes, 1, false);
+	size_t room = room_for(have, bytes);
+	void *q = engine == &hypi_default_engine ? hypi_alloc(room)
+	                                         : hypi_engine_alloc(engine, hypi_heap_for(engine), room, 1, false);
 	if (q == NULL) return NULL;
-	memcpy(q, p, have < bytes ? have : bytes);
+	size_t kept = have < bytes ? have : bytes;
+	hyp_status moved = kept < HYPI_SMALL_LIMIT ? HYP_ERR_UNSUPPORTED : hypi_large_move(engine, p, q, kept);
+	if (moved == HYP_ERR_NO_MEMORY)
+		return no_memory(engine); /* what became of q's place is not known: it stays taken */
+	if (moved != HYP_OK) memcpy(q, p, kept);
 	hypi_free(p);
 	return q;
 }
@@ -160,7 +172,17 @@ static void resized(hypi_span *span, size_t bytes) {
 	if (hypi_self.heap != NULL && hypi_sample_concerns(hypi_self.heap)) hypi_sample_large(hypi_self.heap, span, bytes);
 }
 
+/* The ordinary case of a block that stays where it is: small, and the thread's own. */
+static inline bool stays(void *p, size_t bytes) {
+	hypi_heap *heap = hypi_self.front;
+	if (hypi_window_of((uintptr_t)p) != heap->window) return false;
+	hypi_span *span = hypi_entry_span(hypi_leaf_at(heap->leaf, (uintptr_t)p));
+	return span != NULL && hypi_load_relaxed(&span->owner) == heap && hypi_span_lends(span, p) &&
+	       !hypi_heap_holds(heap, p) && bytes - 1 < span->block_bytes && keeps(span->block_bytes, bytes);
+}
+
 void *hyp_realloc(void *p, size_t bytes) {
+	if (HYP_LIKELY(stays(p, bytes))) return p;
 	if (p == NULL) return hypi_alloc(bytes);
 	hypi_span *span = hypi_span_of_block(p, &misuse_realloc);
 	if (bytes == 0) {

@@ -122,13 +122,12 @@ hyp_status hypi_os_unmap(void *address, size_t bytes) {
 	return status;
 }
 
-/* No mremap: the caller allocates, copies and frees. */
-void *hypi_os_remap(void *address, size_t old_bytes, size_t new_bytes) {
-	(void)address;
-	(void)old_bytes;
-	(void)new_bytes;
-	if (hypi_fault(HYPI_FAULT_REMAP)) return NULL;
-	return errno = ENOTSUP, NULL;
+/* No mremap: the caller copies. */
+hyp_status hypi_os_move_pages(void *from, void *to, size_t bytes) {
+	(void)from;
+	(void)to;
+	(void)bytes;
+	return hypi_fault(HYPI_FAULT_REMAP) ? HYP_ERR_OS : HYP_ERR_UNSUPPORTED;
 }
 
 hyp_status hypi_os_guard(void *address, size_t bytes) {

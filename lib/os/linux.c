@@ -129,10 +129,22 @@ hyp_status hypi_os_unmap(void *address, size_t bytes) {
 	return status;
 }
 
-void *hypi_os_remap(void *address, size_t old_bytes, size_t new_bytes) {
-	if (hypi_fault(HYPI_FAULT_REMAP)) return NULL;
-	void *p = mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE);
-	return p == MAP_FAILED ? NULL : p;
+hyp_status hypi_os_move_pages(void *from, void *to, size_t bytes) {
+	if (hypi_fault(HYPI_FAULT_REMAP)) return HYP_ERR_OS;
+	if (hypi_os.address_limit_bytes != 0) return HYP_ERR_UNSUPPORTED; /* both ranges count for a moment */
+	int saved = errno;
+	hyp_status status = HYP_OK;
+	if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == MAP_FAILED) {
+		/* Some errors come after the kernel has taken `to` away (mm/mremap.c): it is mapped again, unless another thread
+		 * had that place first. EINVAL comes before: a kernel that does not know the flag. */
+		status = errno == EINVAL ? HYP_ERR_UNSUPPORTED : HYP_ERR_OS;
+		if (status == HYP_ERR_OS &&
+		    mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+		         -1, 0) != to)
+			status = HYP_ERR_NO_MEMORY;
+	}
+	errno = saved;
+	return status;
 }
 
 hyp_status hypi_os_guard(void *address, size_t bytes) {

@@ -58,8 +58,10 @@ HYP_MUST_USE hyp_status hypi_os_purge(void *address, size_t bytes, hypi_os_purge
 /* Unmaps. On HYP_ERR_OS the mapping is still there and is the caller's. */
 HYP_MUST_USE hyp_status hypi_os_unmap(void *address, size_t bytes);
 
-/* Grows or shrinks a mapping of its own, moving it if need be; alignment only to the page. NULL: nothing changed. */
-void *hypi_os_remap(void *address, size_t old_bytes, size_t new_bytes);
+/* Moves the pages of one private anonymous range to another; `from` stays mapped and reads as zero. HYP_ERR_OS,
+ * HYP_ERR_UNSUPPORTED: what `from` holds is where it was, and `to` is mapped (it may have lost its contents).
+ * HYP_ERR_NO_MEMORY: the same, but `to` is not the caller's any more: it may neither be used nor unmapped. */
+HYP_MUST_USE hyp_status hypi_os_move_pages(void *from, void *to, size_t bytes);
 
 /* No access at all, for guard pages. */
 HYP_MUST_USE hyp_status hypi_os_guard(void *address, size_t bytes);
