@@ -358,5 +358,5 @@ START_TEST(every_call_can_fail) {
 END_TEST
 
 UNIT_MAIN("os", machine, maps_are_aligned_and_zero, alignment_leaves_nothing, too_much, reserve_and_commit, purge_now,
-          purge_lazily, move_pages, protections, nodes_that_are_not, time_passes, lock_under_threads, lock_wakes_sleepers,
-          exit_handler, fault_script, every_call_can_fail)
+          purge_lazily, move_pages, protections, nodes_that_are_not, time_passes, lock_under_threads,
+          lock_wakes_sleepers, exit_handler, fault_script, every_call_can_fail)
