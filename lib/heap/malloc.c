@@ -158,7 +158,9 @@ static void *move(hypi_engine *engine, void *p, size_t have, size_t bytes) {
 	                                         : hypi_engine_alloc(engine, hypi_heap_for(engine), room, 1, false);
 	if (q == NULL) return NULL;
 	size_t kept = have < bytes ? have : bytes;
-	hyp_status moved = kept < HYPI_SMALL_LIMIT ? HYP_ERR_UNSUPPORTED : hypi_large_move(engine, p, q, kept);
+	/* Hardened blocks have a canary behind them, which must stay. */
+	bool by_pages = kept >= HYPI_SMALL_LIMIT && !hypi_hardens(engine);
+	hyp_status moved = by_pages ? hypi_large_move(engine, p, q, kept) : HYP_ERR_UNSUPPORTED;
 	if (moved == HYP_ERR_NO_MEMORY)
 		return no_memory(engine); /* what became of q's place is not known: it stays taken */
 	if (moved != HYP_OK) memcpy(q, p, kept);
