@@ -31,6 +31,7 @@ struct hypi_span;
 #define HYPI_ROOT_ENTRIES ((size_t)1 << (HYPI_ADDRESS_LOG2 - HYPI_WINDOW_LOG2))
 
 #define HYPI_TAG_SHIFT 48
+#define HYPI_TAG_HOME ((size_t)1 << 15) /* in a tag: only the span's own heap may put its blocks on a list */
 
 typedef uint64_t hypi_entry; /* a span's address | tag << HYPI_TAG_SHIFT; 0: no span */
 
@@ -71,7 +72,7 @@ bool hypi_page_map_cover(uintptr_t base, size_t bytes);
 /* Enters `span` (or NULL) and its tag for `slices` slices from `base`. The range is covered. */
 void hypi_page_map_set_tagged(uintptr_t base, size_t slices, struct hypi_span *span, size_t tag);
 HYP_INLINE void hypi_page_map_set(uintptr_t base, size_t slices, struct hypi_span *span) {
-	hypi_page_map_set_tagged(base, slices, span, 0);
+	hypi_page_map_set_tagged(base, slices, span, span != NULL ? HYPI_TAG_HOME : 0);
 }
 
 #endif

@@ -8,7 +8,7 @@
 
 uint64_t hypi_link_key;
 
-hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner) {
+hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t home) {
 	hypi_span *span = hypi_meta_alloc(sizeof *span);
 	if (span == NULL) return NULL;
 	hypi_run run;
@@ -26,7 +26,7 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 	span->first = run.first;
 	span->arena = run.arena;
 	hypi_store_relaxed(&span->owner, owner);
-	hypi_page_map_set_tagged(span->base, span->slices, span, hypi_class_tag(c));
+	hypi_page_map_set_tagged(span->base, span->slices, span, hypi_class_tag(c) | home);
 	return span;
 }
 
@@ -119,7 +119,7 @@ const char *hypi_span_check(const hypi_span *span) {
 	if (capacity > sizeof seen * 8) return "a span has too many blocks";
 	if (carved % span->block_bytes != 0 || carved / span->block_bytes > capacity) return "carved_bytes is wrong";
 	if (hypi_span_at((void *)span->base) != span) return "the page map does not know a span";
-	if (hypi_entry_tag(hypi_entry_at((void *)span->base)) != hypi_class_tag(span->class_index))
+	if ((hypi_entry_tag(hypi_entry_at((void *)span->base)) & ~HYPI_TAG_HOME) != hypi_class_tag(span->class_index))
 		return "the page map has another class for a span";
 	uint32_t listed = 0, waiting = 0;
 	const char *wrong = check_chain(span, span->free, seen, &listed);

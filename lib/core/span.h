@@ -131,8 +131,9 @@ HYP_INLINE bool hypi_span_divides(const hypi_span *span, uint64_t offset) {
 	return offset * span->inverse < span->inverse;
 }
 
-/* Takes a run for a span of class `c` and makes its record; no block is carved yet. NULL with errno. */
-hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner);
+/* Takes a run for a span of class `c` and makes its record; no block is carved yet. `home`: 0 or HYPI_TAG_HOME. NULL with
+ * errno. */
+hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t home);
 
 /* Gives the run and the record back. No block of it is out and no other thread knows it. */
 void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span);

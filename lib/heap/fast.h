@@ -61,18 +61,24 @@ HYP_INLINE void hypi_heap_put(hypi_heap *heap, size_t tag, hypi_block *block) {
 	if (HYP_UNLIKELY(hypi_count_down(&list->left))) hypi_heap_event(heap, (unsigned)(tag / sizeof *list));
 }
 
-/* Frees a block that `heap`, which is the caller's, handed out. False: it is not plainly one, and nothing happened. */
-HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p) {
+/* Frees a block into `heap`, which is the caller's. `any`: of any heap of the default engine, else of this one. False: it
+ * is not plainly such a block, and nothing happened. */
+HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
 	if (HYP_UNLIKELY(hypi_window_of((uintptr_t)p) != heap->window)) return false;
 	hypi_entry entry = hypi_leaf_at(heap->leaf, (uintptr_t)p);
 	hypi_span *span = hypi_entry_span(entry);
-	if (HYP_UNLIKELY(span == NULL) || HYP_UNLIKELY(hypi_load_relaxed(&span->owner) != heap) ||
-	    HYP_UNLIKELY(!hypi_span_lends(span, p)))
-		return false;
+	size_t tag = hypi_entry_tag(entry);
+	if (HYP_UNLIKELY(span == NULL)) return false;
+	if (!any || (tag & HYPI_TAG_HOME) != 0) {
+		if (HYP_UNLIKELY(hypi_load_relaxed(&span->owner) != heap)) return false;
+		tag &= ~HYPI_TAG_HOME;
+	}
+	if (HYP_UNLIKELY(!hypi_span_lends(span, p))) return false;
 	hypi_block *block = hypi_load_relaxed(&heap->held);
-	size_t tag = hypi_entry_tag(entry), held_tag = hypi_load_relaxed(&heap->held_tag);
+	size_t held_tag = hypi_load_relaxed(&heap->held_tag);
 	if (HYP_UNLIKELY(block == p)) return false; /* freed twice */
 	if (HYP_LIKELY(tag < HYPI_TAG_HELD)) {
+		hypi_link_set(p, NULL); /* marks it free until it is linked on */
 		hypi_store_relaxed(&heap->held, p);
 		hypi_store_relaxed(&heap->held_tag, tag);
 		hypi_heap_put(heap, held_tag, block);
@@ -83,7 +89,7 @@ HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p) {
 }
 
 HYP_INLINE void hypi_free(void *p) {
-	if (HYP_UNLIKELY(!hypi_heap_free(hypi_self.front, p))) hypi_free_slow(p);
+	if (HYP_UNLIKELY(!hypi_heap_free(hypi_self.front, p, true))) hypi_free_slow(p);
 }
 
 #endif

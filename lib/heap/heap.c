@@ -74,15 +74,25 @@ static void give_back(hypi_heap *heap, hypi_span *span) {
 	hypi_span_destroy(&heap->engine->large, span);
 }
 
-/* Returns a block that is off the list to its span. */
+/* Returns a block that is off the list to its span, or to the heap that it belongs to. */
 static void put_back(hypi_heap *heap, hypi_block *block) {
 	hypi_span *span = hypi_span_at(block);
+	if (HYP_UNLIKELY(hypi_load_relaxed(&span->owner) != heap)) {
+		hypi_remote_send(heap, span, block);
+		return;
+	}
 	hypi_span_put(span, block);
 	if (span->out == 0 && heap->bins[span->class_index].carving != span) give_back(heap, span);
 	else if (span->place != HYPI_LISTED) list_first(heap, span);
 }
 
 static void give_idle(hypi_heap *heap);
+
+/* Whether only this heap may put its blocks of class `c` on a list; see heap/heap.h. */
+static bool stays_home(const hypi_heap *heap, unsigned c) {
+	return heap->engine != &hypi_default_engine || heap == hypi_load_relaxed(&heap->engine->sampled) ||
+	       hypi_class_bytes(c) < HYP_CACHE_LINE;
+}
 
 static hypi_span *new_span(hypi_heap *heap, unsigned c) {
 	/* Before the heap grows, what other classes have no use for goes back: it may be what this one takes. */
@@ -91,7 +101,7 @@ static hypi_span *new_span(hypi_heap *heap, unsigned c) {
 		heap->grown = 0;
 		give_idle(heap);
 	}
-	hypi_span *span = hypi_span_create(&heap->engine->large, c, heap);
+	hypi_span *span = hypi_span_create(&heap->engine->large, c, heap, stays_home(heap, c) ? HYPI_TAG_HOME : 0);
 	if (span == NULL) return NULL;
 	hypi_bin *bin = &heap->bins[c];
 	hypi_store_relaxed(&bin->spans, hypi_load_relaxed(&bin->spans) + 1);
@@ -113,7 +123,7 @@ static void fold_counts(hypi_heap *heap, unsigned c) {
 	hypi_count_add(&bin->past_frees, frees);
 	bin->stock += frees - allocs;
 	hypi_store_relaxed(&heap->lists[c].allocs, 0);
-	hypi_store_relaxed(&bin->due, hypi_load_relaxed(&heap->lists[c].left));
+	hypi_store_relaxed(&bin->due, hypi_load_relaxed(&heap->lists[c].left) - 1);
 	if (heap->sampler != NULL) hypi_sample_rebase(heap, c);
 }
 
@@ -127,7 +137,7 @@ void hypi_list_arm(hypi_heap *heap, unsigned c) {
 	if (HYP_UNLIKELY(heap->sampler != NULL) && hypi_sample_is_near(heap, c, length + left))
 		left = hypi_sample_cap(heap, c, left);
 	hypi_store_relaxed(&heap->lists[c].left, left);
-	hypi_store_relaxed(&bin->due, frees + left);
+	hypi_store_relaxed(&bin->due, frees + left - 1);
 }
 
 /* Puts a chain of `count` blocks, `first` to `last`, before the list. */
@@ -158,16 +168,19 @@ static uint32_t take_listed(hypi_heap *heap, unsigned c) {
 	return got;
 }
 
+/* A class that the heap uses for the first time. */
+static void set_limits(hypi_heap *heap, unsigned c) {
+	heap->bins[c].limit = limit_of(c);
+	heap->bins[c].slack = slack_of(c);
+}
+
 /* Fills an empty list; *ret_fresh: with blocks that nobody has had before, of memory that reads as zero. False: no
  * memory. */
 static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 	hypi_bin *bin = &heap->bins[c];
-	if (HYP_UNLIKELY(bin->limit == 0)) {
-		bin->limit = limit_of(c);
-		bin->slack = slack_of(c);
-	} else if (bin->returned && bin->limit < most_of(c)) {
+	if (HYP_UNLIKELY(bin->limit == 0)) set_limits(heap, c);
+	else if (bin->returned && bin->limit < most_of(c))
 		bin->limit = 2 * bin->limit < most_of(c) ? 2 * bin->limit : most_of(c);
-	}
 	bin->returned = false;
 	hypi_heap_drain(heap);
 	if (take_listed(heap, c) > 0) return true;
@@ -234,6 +247,7 @@ void hypi_heap_settle(hypi_heap *heap) {
 void hypi_heap_event(hypi_heap *heap, unsigned c) {
 	if (HYP_UNLIKELY(heap->sample_generation != hypi_load_relaxed(&hypi_sample_generation))) hypi_sample_event(heap, c);
 	hypi_bin *bin = &heap->bins[c];
+	if (HYP_UNLIKELY(bin->limit == 0)) set_limits(heap, c);
 	uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs);
 	if (allocs == bin->event_allocs && bin->limit > LEAST_LIMIT) bin->limit -= bin->limit / 16;
 	bin->event_allocs = allocs;
@@ -294,6 +308,10 @@ static void give_class(hypi_heap *heap, unsigned c) {
 	hypi_list_arm(heap, c);
 }
 
+static bool holds_any(const hypi_heap *heap, unsigned c) {
+	return hypi_load_relaxed(&heap->bins[c].spans) > 0 || heap->lists[c].head != NULL;
+}
+
 void hypi_heap_shelve(hypi_heap *heap) {
 	if (heap->sampler != NULL) hypi_sample_quit(heap);
 	heap->shelved = true;
@@ -303,10 +321,10 @@ void hypi_heap_trim(hypi_heap *heap) {
 	bool was_busy = heap->busy;
 	heap->busy = true;
 	hypi_heap_settle(heap);
-	hypi_remote_flush(heap);
 	hypi_heap_drain(heap);
 	for (unsigned c = 0; c < HYPI_CLASSES; c++)
-		if (hypi_load_relaxed(&heap->bins[c].spans) > 0) give_class(heap, c);
+		if (holds_any(heap, c)) give_class(heap, c);
+	hypi_remote_flush(heap);
 	hypi_large_cache_flush(heap, UINT64_MAX);
 	heap->busy = was_busy;
 }
@@ -316,7 +334,7 @@ static void give_idle(hypi_heap *heap) {
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		hypi_bin *bin = &heap->bins[c];
 		uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs);
-		if (bin->seen == allocs && hypi_load_relaxed(&bin->spans) > 0) give_class(heap, c);
+		if (bin->seen == allocs && holds_any(heap, c)) give_class(heap, c);
 		bin->seen = allocs;
 	}
 }
@@ -331,9 +349,9 @@ void hypi_heap_look(hypi_heap *heap) {
 	if (first) return;
 	heap->busy = true;
 	hypi_heap_settle(heap);
-	hypi_remote_flush(heap);
 	hypi_heap_drain(heap);
 	give_idle(heap);
+	hypi_remote_flush(heap);
 	hypi_large_cache_flush(heap, now >= decay / 2 ? now - decay / 2 : 0);
 	hypi_large_pool_tick(&heap->engine->large, now);
 	heap->busy = was_busy;
@@ -342,13 +360,19 @@ void hypi_heap_look(hypi_heap *heap) {
 
 /* ---- the checker ---- */
 
+static bool is_of_engine(const hypi_heap *heap, const hypi_span *span) {
+	const hypi_heap *owner = hypi_load_relaxed(&span->owner);
+	return owner != NULL && owner->engine == heap->engine;
+}
+
 static const char *check_list(const hypi_heap *heap, unsigned c) {
 	uint32_t length = 0, want = hypi_list_length(heap, c);
 	for (const hypi_block *block = heap->lists[c].head; block != NULL; block = hypi_link_get(block)) {
 		const hypi_span *span = hypi_span_at(block);
 		if (span == NULL || !hypi_span_holds(span, block) || !hypi_span_divides(span, (uintptr_t)block - span->base))
 			return "a list names what is no block";
-		if (hypi_load_relaxed(&span->owner) != heap || span->class_index != c) return "a list names another's block";
+		if (!is_of_engine(heap, span) || span->class_index != c)
+			return "a list names a block of another engine or class";
 		if (!hypi_link_fits(block)) return "a list was written over";
 		if (++length > want) break;
 	}
@@ -359,9 +383,9 @@ const char *hypi_heap_check(hypi_heap *heap) {
 	if (!hypi_heap_holds(heap, &heap->nothing)) {
 		const void *held = hypi_load_relaxed(&heap->held);
 		const hypi_span *span = hypi_span_at(held);
-		if (span == NULL || hypi_load_relaxed(&span->owner) != heap || !hypi_span_holds(span, held) ||
+		if (span == NULL || !is_of_engine(heap, span) || !hypi_span_holds(span, held) || !hypi_link_fits(held) ||
 		    !hypi_heap_holds_class(heap, span->class_index))
-			return "the block held back is not the heap's, or of another class";
+			return "the block held back is another engine's, or of another class";
 	} else if (hypi_load_relaxed(&heap->held_tag) != HYPI_TAG_NONE) {
 		return "no block is held back, but its class is known";
 	}

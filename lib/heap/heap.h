@@ -11,19 +11,21 @@
  * whose thread is gone is an orphan: whoever takes it by a compare-and-swap of `state` is its thread from then on.
  * Engine fields under `lock` say so. Lock ranks, outermost first: engines list, engine lock, large-block pool, metadata.
  *
- * Frees by other threads travel by message passing (snmalloc: Lietar et al. 2019): the freeing thread gathers blocks of
- * one span in its outbox and pushes them as one chain on the span, which then goes on its owner's pending stack, which
- * the owner looks through in its slow path.
+ * A block of another thread's span is put on the list of who frees it, and allocated again from there, as long as it
+ * fills a cache line at least (smaller ones would let two threads write to one line: Berger et al. 2000). What overflows,
+ * and smaller blocks at once, travel home by message passing (snmalloc: Lietar et al. 2019): the thread gathers blocks
+ * of one span in its outbox and pushes them as one chain on the span, which then goes on its owner's pending stack,
+ * which the owner looks through in its slow path.
  *
  * Counters of a list. allocs and frees only rise (modulo 2^32), each with one writer. `left` counts frees down to the
- * next hypi_heap_event, and frees = due - left: one decrement is the counter, the bound on the list's length, and the
+ * next hypi_heap_event (1 in a new heap: the first free is one), and frees = due + 1 - left: one decrement is the counter, the bound on the list's length, and the
  * clock. The list has stock + frees - allocs blocks; `stock` changes with refills and returns.
  *
  * The block freed last is held back: it goes on its list with the next free. So the address that a free stores to is
  * known long before the next malloc loads from it; a store whose address comes late, from the block just freed through
  * the page map, delays that load (a malloc + free pair took 1.6 times as long). A held block counts as freed.
  *
- * Invariants (hypi_heap_check, when the heap stands still): a list's blocks belong to spans of the heap and the class,
+ * Invariants (hypi_heap_check, when the heap stands still): a list's blocks belong to spans of the engine and the class,
  * are out of them, and are as many as the counters say; a span with a block in its own list is in its bin's, any other
  * in none; a bin's carving span is the only one of its class that is not carved whole.
  */
@@ -223,7 +225,7 @@ void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed);
 void hypi_heap_event(hypi_heap *heap, unsigned c);
 
 HYP_INLINE uint32_t hypi_list_frees(const hypi_heap *heap, unsigned c) {
-	return hypi_load_relaxed(&heap->bins[c].due) - hypi_load_relaxed(&heap->lists[c].left);
+	return hypi_load_relaxed(&heap->bins[c].due) + 1 - hypi_load_relaxed(&heap->lists[c].left);
 }
 
 HYP_INLINE uint32_t hypi_list_length(const hypi_heap *heap, unsigned c) {
@@ -263,6 +265,8 @@ void hypi_heap_shelve(hypi_heap *heap);
 
 /* `heap`: the caller's, or NULL: then the block is pushed at once. */
 void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block);
+/* The same, of a block whose free was counted before. */
+void hypi_remote_send(hypi_heap *heap, hypi_span *span, hypi_block *block);
 void hypi_remote_flush(hypi_heap *heap);
 /* Any thread: looks after an orphan for a moment, as long as something lies on its pending stack. */
 void hypi_heap_reclaim(hypi_heap *heap);

@@ -97,16 +97,11 @@ static void examine(const hypi_span *span, const void *p, const hypi_misuse *mis
 	if (hypi_block_is_free(p)) hypi_fatal(misuse->freed, p, span->block_bytes);
 }
 
-static bool is_held(const hypi_span *span, const void *p) {
-	return hypi_heap_holds(hypi_load_relaxed(&span->owner), p);
-}
-
 hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
 	hypi_span *span = hypi_span_at(p);
 	if (span == NULL) hypi_fatal(misuse->invalid, p, 0);
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
 		if (!hypi_span_lends(span, p)) examine(span, p, misuse);
-		if (HYP_CHECKS && is_held(span, p)) hypi_fatal(misuse->freed, p, span->block_bytes);
 	} else if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_CACHED) {
 		hypi_fatal(misuse->freed, p, span->block_bytes);
 	} else if ((uintptr_t)p != span->base) {
@@ -121,6 +116,8 @@ void hypi_free_slow(void *p) {
 	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
 	hypi_engine *engine = hypi_span_engine(span);
 	hypi_heap *heap = hypi_heap_of(engine);
+	if (HYP_CHECKS && heap != NULL && hypi_heap_holds(heap, p)) /* freed, and then written to */
+		hypi_fatal(hypi_misuse_free.freed, p, span->block_bytes);
 	if (HYP_UNLIKELY(engine != &hypi_default_engine) && engine->zero_on_free) memset(p, 0, span->block_bytes);
 	if (hypi_hardens(engine) && !hypi_harden_free(heap, span, p)) return;
 	hypi_free_checked(engine, heap, span, p);
@@ -133,9 +130,10 @@ void hypi_free_checked(hypi_engine *engine, hypi_heap *heap, hypi_span *span, vo
 		return;
 	}
 	int saved = errno;
-	if (hypi_load_relaxed(&span->owner) == heap && heap != NULL)
-		hypi_heap_put(heap, hypi_class_tag(span->class_index), p);
-	else if (hypi_load_relaxed(&span->owner) == hypi_load_relaxed(&engine->sampled)) hypi_sample_free_small(span, p);
+	const hypi_heap *owner = hypi_load_relaxed(&span->owner), *sampled = hypi_load_relaxed(&engine->sampled);
+	bool home = (hypi_entry_tag(hypi_entry_at(p)) & HYPI_TAG_HOME) != 0 || hypi_hardens(engine);
+	if (heap != NULL && (owner == heap || !home)) hypi_heap_put(heap, hypi_class_tag(span->class_index), p);
+	else if (owner == sampled) hypi_sample_free_small(span, p);
 	else hypi_remote_free(heap, span, p);
 	errno = saved;
 }
@@ -180,7 +178,7 @@ static inline bool stays(void *p, size_t bytes) {
 	if (hypi_window_of((uintptr_t)p) != heap->window) return false;
 	hypi_span *span = hypi_entry_span(hypi_leaf_at(heap->leaf, (uintptr_t)p));
 	return span != NULL && hypi_load_relaxed(&span->owner) == heap && hypi_span_lends(span, p) &&
-	       !hypi_heap_holds(heap, p) && bytes - 1 < span->block_bytes && keeps(span->block_bytes, bytes);
+	       bytes - 1 < span->block_bytes && keeps(span->block_bytes, bytes);
 }
 
 void *hyp_realloc(void *p, size_t bytes) {

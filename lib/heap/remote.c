@@ -42,6 +42,10 @@ static void push_entry(hypi_outbox_entry *entry) {
 void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block) {
 	if (heap != NULL) hypi_count_add(&heap->bins[span->class_index].sent, 1);
 	else hypi_add_relaxed(&hypi_load_relaxed(&span->owner)->engine->homeless_frees[span->class_index], 1);
+	hypi_remote_send(heap, span, block);
+}
+
+void hypi_remote_send(hypi_heap *heap, hypi_span *span, hypi_block *block) {
 	if (heap == NULL || span->block_bytes > HYPI_OUTBOX_BYTES / 2) {
 		push(span, block, block, 1);
 		return;

@@ -77,6 +77,7 @@ hypi_heap *hypi_heap_create(hypi_engine *engine) {
 	heap->window = UINTPTR_MAX;
 	heap->engine = engine;
 	hypi_heap_hold_nothing(heap);
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) hypi_store_relaxed(&heap->lists[c].left, 1);
 	hypi_lock_take(&engine->lock);
 	heap->next = engine->heaps;
 	engine->heaps = heap;

@@ -279,7 +279,7 @@ static HYP_NOINLINE void free_slow(hyp_pool *pool, void *p) {
 
 void hyp_pool_free(hyp_pool *pool, void *p) {
 	if (HYP_LIKELY(hypi_self.pool_serial == pool->engine.front_serial) &&
-	    HYP_LIKELY(hypi_heap_free(hypi_self.pool_heap, p)))
+	    HYP_LIKELY(hypi_heap_free(hypi_self.pool_heap, p, false)))
 		return;
 	free_slow(pool, p);
 }

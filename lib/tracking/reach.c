@@ -190,7 +190,6 @@ READS_ANYTHING static bool block_around(const search *s, uintptr_t address, larg
 		if (!hypi_span_holds(span, (void *)address)) return false;
 		uintptr_t base = span->base + (address - span->base) / span->block_bytes * span->block_bytes;
 		if (!hypi_block_unlinked((void *)base) && hypi_link_fits((const hypi_block *)base)) return false;
-		if (hypi_heap_holds(hypi_load_relaxed(&span->owner), (void *)base)) return false;
 		*ret_block = (large_block){.base = base, .bytes = span->block_bytes, .span = span};
 		return true;
 	}

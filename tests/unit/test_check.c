@@ -13,9 +13,9 @@ static hypi_engine *const engine = &hypi_default_engine;
 static char *small, *other, *large, *kept, *huge;
 static sem_t ready, leave;
 
-/* Another thread, alive, with a block of the main thread's in its outbox. */
+/* Another thread, alive, with a block of the main thread's in its outbox: one that is smaller than a cache line. */
 static void *keep_in_outbox(void *block) {
-	(void)hyp_malloc(100);
+	(void)hyp_malloc(48);
 	hyp_free(block);
 	sem_post(&ready);
 	sem_wait(&leave);
@@ -23,8 +23,8 @@ static void *keep_in_outbox(void *block) {
 }
 
 static void begin(void) {
-	small = hyp_malloc(100);
-	other = hyp_malloc(100);
+	small = hyp_malloc(48);
+	other = hyp_malloc(48);
 	large = hyp_malloc(2 << 20);
 	kept = hyp_malloc(3 << 20);
 	huge = hyp_malloc((size_t)200 << 20);

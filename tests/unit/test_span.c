@@ -35,7 +35,7 @@ static hypi_block *pop(hypi_span *span) {
 START_TEST(every_class) {
 	begin();
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		hypi_span *span = hypi_span_create(&pool, c, OWNER);
+		hypi_span *span = hypi_span_create(&pool, c, OWNER, 0);
 		ck_assert_ptr_nonnull(span);
 		sound(span);
 		ck_assert_uint_eq((uintptr_t)span % HYP_CACHE_LINE, 0);
@@ -88,7 +88,7 @@ END_TEST
 START_TEST(what_a_link_is) {
 	begin();
 	out_list = NULL;
-	hypi_span *span = hypi_span_create(&pool, 0, OWNER);
+	hypi_span *span = hypi_span_create(&pool, 0, OWNER, 0);
 	hypi_block *a = pop(span), *b = pop(span);
 	ck_assert(!hypi_block_is_free(a)); /* it was cleared: an allocated block does not look free */
 	ck_assert(hypi_block_unlinked(a));
@@ -125,7 +125,7 @@ END_TEST
 START_TEST(remote_chains) {
 	begin();
 	out_list = NULL;
-	hypi_span *span = hypi_span_create(&pool, 1, OWNER);
+	hypi_span *span = hypi_span_create(&pool, 1, OWNER, 0);
 	hypi_block *held[64];
 	for (int i = 0; i < 64; i++) held[i] = pop(span);
 	uint32_t out = span->out;
@@ -184,7 +184,7 @@ static void *push_what_comes(void *context) {
 
 START_TEST(remote_threads) {
 	begin();
-	shared = hypi_span_create(&pool, 1, OWNER);
+	shared = hypi_span_create(&pool, 1, OWNER, 0);
 	pthread_t thread[PUSHERS];
 	for (size_t i = 0; i < PUSHERS; i++)
 		ck_assert_int_eq(pthread_create(&thread[i], NULL, push_what_comes, &mailbox[i]), 0);
@@ -229,7 +229,7 @@ static void planted(const hypi_span *span, const char *expect) {
 START_TEST(planted_faults) {
 	begin();
 	out_list = NULL;
-	hypi_span *span = hypi_span_create(&pool, 2, OWNER);
+	hypi_span *span = hypi_span_create(&pool, 2, OWNER, 0);
 	hypi_block *a = pop(span), *b = pop(span), *c = pop(span), *head = pop(span), *after = pop(span);
 	hypi_span_put(span, after);
 	hypi_span_put(span, head);
