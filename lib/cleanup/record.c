@@ -74,7 +74,7 @@ static void fork_parent(void) {
 }
 
 static void fork_child(void) {
-	pthread_mutex_init(&hypi_cleanup_table, NULL);
+	pthread_mutex_unlock(&hypi_cleanup_table); /* this thread locked it */
 	pthread_cond_init(&left, NULL);
 	for (hypi_cleanup *record = hypi_cleanup_all; record != NULL; record = record->next) {
 		record->inside = record->barred = 0;

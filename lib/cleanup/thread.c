@@ -229,7 +229,8 @@ void hypi_cleanup_thread_fork_parent(void) {
 }
 
 void hypi_cleanup_thread_fork_child(void) {
-	pthread_mutex_init(&start, NULL);
+	if (is_self()) pthread_mutex_init(&start, NULL); /* who held it is gone */
+	else pthread_mutex_unlock(&start);
 	hypi_store_relaxed(&self_id, 0);
 	if (!exists) return;
 	exists = false;
