@@ -249,10 +249,11 @@ void hypi_heap_event(hypi_heap *heap, unsigned c) {
 	hypi_bin *bin = &heap->bins[c];
 	if (HYP_UNLIKELY(bin->limit == 0)) set_limits(heap, c);
 	uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs);
-	if (allocs == bin->event_allocs && bin->limit > LEAST_LIMIT) bin->limit -= bin->limit / 16;
+	bool only_frees = allocs == bin->event_allocs;
 	bin->event_allocs = allocs;
 	uint32_t limit = bin->limit, length = hypi_list_length(heap, c);
 	if (length > limit) {
+		if (only_frees && limit > LEAST_LIMIT) bin->limit -= limit / 16;
 		bool was_busy = heap->busy;
 		heap->busy = true;
 		uint32_t batch = length - limit;
