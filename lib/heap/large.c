@@ -221,10 +221,15 @@ static bool is_movable(const hypi_engine *engine, const hypi_span *span, const v
 }
 
 hyp_status hypi_large_move(hypi_engine *engine, void *p, void *q, size_t bytes) {
-	const hypi_span *from = hypi_span_at(p), *to = hypi_span_at(q);
+	const hypi_span *from = hypi_span_at(p);
+	hypi_span *to = hypi_span_at(q);
 	if (engine->large.backing.reserve != hypi_backing_anonymous()->reserve) return HYP_ERR_UNSUPPORTED;
 	if (!is_movable(engine, from, p) || !is_movable(engine, to, q)) return HYP_ERR_UNSUPPORTED;
 	if (!to->zeroed) return HYP_ERR_UNSUPPORTED; /* its pages are there: copying to them is cheaper */
+	/* Of a range of several mappings the kernel (6.17 on) may move some and then fail, which would lose them: so only
+	 * what is certain to be one, a mapping of its own into which nothing was moved. */
+	if (hypi_load_relaxed(&from->kind) != HYPI_SPAN_HUGE || !from->zeroed) return HYP_ERR_UNSUPPORTED;
 	hyp_status status = hypi_os_move_pages(p, q, hypi_round_up(bytes, hypi_os.page_bytes));
+	if (status == HYP_OK) to->zeroed = false;
 	return status == HYP_OK || status == HYP_ERR_NO_MEMORY ? status : HYP_ERR_UNSUPPORTED;
 }
