@@ -18,9 +18,11 @@
 
 #include <pthread.h>
 
-/* A span or an arena that blocks can be moved out of. Weights are blocks in a span, slices in an arena. */
+/* A span or an arena that blocks can be moved out of. Weights are blocks in a span, slices in an arena. Its record may be
+ * gone, and be another's, as soon as the large pool's lock is let go: the key is compared, and never followed but for a
+ * span of the calling thread's own heap. */
 typedef struct hypi_vessel {
-	const void *key;       /* hypi_span or hypi_arena; NULL: a free entry */
+	const void *key;       /* hypi_span or hypi_arena; NULL: a free entry, or nothing */
 	size_t bytes;          /* of it */
 	uint32_t capacity;     /* weight that it can hold */
 	uint32_t movable;      /* weight by handle that may move */
@@ -39,6 +41,8 @@ typedef struct hypi_move {
 	uint8_t align_log2;
 } hypi_move;
 
+#define HYPI_PLAN_ARENAS 64u
+
 /* A plan is an order of moves, vessel by vessel, sparsest first. It is kept while `next` < `move_count`: so a cleanup
  * whose budget ended goes on without planning again. */
 typedef struct hypi_plan {
@@ -48,6 +52,9 @@ typedef struct hypi_plan {
 	hypi_move *moves;
 	size_t move_count, next;
 	size_t mapped_bytes;
+	/* Arenas found last, by their addresses; void when the pool has let one go since. The large pool's lock. */
+	const hypi_arena *known[HYPI_PLAN_ARENAS];
+	uint32_t known_gone;
 	uint32_t arenas_made; /* by the pool when the plan was: an arena with a higher number is new */
 	uint64_t planned_bytes, planned_freed_bytes, planned_arenas, locked;
 } hypi_plan;
@@ -90,7 +97,7 @@ void hypi_cleanup_each(void (*visit)(void *context, hypi_cleanup *record), void 
 bool hypi_plan_make(hypi_plan *plan, hyp_pool *pool, hypi_heap *mine, const hyp_cleanup_request *request);
 void hypi_plan_fini(hypi_plan *plan);
 /* The vessel of an address, when the plan knows it. */
-const hypi_vessel *hypi_plan_vessel(const hypi_plan *plan, hyp_pool *pool, uintptr_t address);
+const hypi_vessel *hypi_plan_vessel(hypi_plan *plan, hyp_pool *pool, uintptr_t address);
 
 /* ---- run.c ---- */
 

@@ -36,24 +36,55 @@ static size_t place_of(const hypi_plan *plan, const void *key) {
 	return at;
 }
 
-/* The span, or the arena, that an address lies in; NULL: neither, or another pool's by now. */
-static const void *key_of(hyp_pool *pool, uintptr_t address, hypi_span **ret_span) {
-	hypi_span *span = hypi_span_at((void *)address);
-	if (span == NULL) return NULL;
-	*ret_span = span;
-	unsigned kind = hypi_load_relaxed(&span->kind);
-	if (kind == HYPI_SPAN_SMALL) {
-		const hypi_heap *owner = hypi_load_relaxed(&span->owner);
-		return owner != NULL && owner->engine == &pool->engine ? span : NULL;
-	}
-	return kind == HYPI_SPAN_LARGE && span->engine == &pool->engine ? span->arena : NULL;
+/* The pool's arena that an address lies in, or NULL. The caller holds the large pool's lock. */
+static const hypi_arena *arena_at(hypi_plan *plan, const hypi_large_pool *large, uintptr_t address) {
+	uint32_t gone = large->arenas_made - large->arenas; /* only rises, by one for each arena that goes */
+	if (gone != plan->known_gone) memset(plan->known, 0, sizeof plan->known);
+	plan->known_gone = gone;
+	const hypi_arena **known = &plan->known[(address / large->arena_bytes) % HYPI_PLAN_ARENAS], *a = *known;
+	if (a != NULL && address - a->base < (uintptr_t)a->slices << HYPI_SLICE_LOG2) return a;
+	a = large->all;
+	while (a != NULL && address - a->base >= (uintptr_t)a->slices << HYPI_SLICE_LOG2) a = a->all_next;
+	if (a != NULL) *known = a;
+	return a;
 }
 
-const hypi_vessel *hypi_plan_vessel(const hypi_plan *plan, hyp_pool *pool, uintptr_t address) {
-	hypi_span *span;
-	const void *key = key_of(pool, address, &span);
-	if (key == NULL) return NULL;
-	const hypi_vessel *v = &plan->vessels[place_of(plan, key)];
+/* What is at an address that a block may be freed from meanwhile; the caller holds the large pool's lock, which keeps the
+ * record of any span in the pool's arenas from going (see hypi_span_destroy). */
+static void look(hypi_plan *plan, hyp_pool *pool, const hypi_heap *mine, uintptr_t address, hypi_vessel *ret_vessel) {
+	const hypi_arena *arena = arena_at(plan, &pool->engine.large, address);
+	hypi_span *span = arena != NULL ? hypi_span_at_acquire((void *)address) : NULL;
+	if (span == NULL) return;
+	unsigned kind = hypi_load_relaxed(&span->kind);
+	if (kind == HYPI_SPAN_SMALL) {
+		size_t bytes = (size_t)span->slices << HYPI_SLICE_LOG2;
+		*ret_vessel = (hypi_vessel){.key = span,
+		                            .bytes = bytes,
+		                            .capacity = hypi_span_capacity(span),
+		                            .class_index = span->class_index,
+		                            .mine = hypi_load_relaxed(&span->owner) == mine};
+	} else if (kind == HYPI_SPAN_LARGE) {
+		*ret_vessel = (hypi_vessel){.key = arena,
+		                            .bytes = (size_t)arena->slices << HYPI_SLICE_LOG2,
+		                            .capacity = arena->slices,
+		                            .class_index = HYPI_CLASSES};
+	}
+}
+
+/* The span or the arena that an address lies in, all of it but the weights; its key is NULL: neither, or another pool's by
+ * now. */
+static hypi_vessel vessel_at(hypi_plan *plan, hyp_pool *pool, const hypi_heap *mine, uintptr_t address) {
+	hypi_vessel v = {.key = NULL};
+	hypi_lock_take(&pool->engine.large.lock);
+	look(plan, pool, mine, address, &v);
+	hypi_unlock(&pool->engine.large.lock);
+	return v;
+}
+
+const hypi_vessel *hypi_plan_vessel(hypi_plan *plan, hyp_pool *pool, uintptr_t address) {
+	hypi_vessel at = vessel_at(plan, pool, NULL, address);
+	if (at.key == NULL) return NULL;
+	const hypi_vessel *v = &plan->vessels[place_of(plan, at.key)];
 	return v->key != NULL ? v : NULL;
 }
 
@@ -73,35 +104,17 @@ static bool is_locked(const hypi_slot *slot) {
 	return (state & HYPI_SLOT_COUNT) + (uint64_t)(int64_t)(int32_t)hypi_load_relaxed(&s->local) != HYPI_SLOT_ZERO;
 }
 
-/* A vessel seen for the first time; its record may be another's by now, and then only costs the plan precision. */
-static bool describe(const census *c, hypi_vessel *ret_vessel, const void *key, const hypi_span *span) {
-	hypi_vessel v = {.key = key, .class_index = HYPI_CLASSES};
-	if (key == span) {
-		size_t block_bytes = span->block_bytes;
-		v.bytes = (size_t)span->slices << HYPI_SLICE_LOG2;
-		if (block_bytes == 0 || span->class_index >= HYPI_CLASSES) return false;
-		v.capacity = (uint32_t)(v.bytes / block_bytes);
-		v.class_index = span->class_index;
-		v.mine = hypi_load_relaxed(&((hypi_span *)(uintptr_t)span)->owner) == c->mine;
-	} else {
-		v.capacity = ((const hypi_arena *)key)->slices;
-		v.bytes = (size_t)v.capacity << HYPI_SLICE_LOG2;
-	}
-	*ret_vessel = v;
-	return true;
-}
-
 static void meet(void *context, hyp_handle handle, const hypi_slot *slot) {
 	census *c = context;
 	hypi_plan *plan = c->plan;
 	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
-	hypi_span *span;
-	const void *key = key_of(c->pool, hypi_load_relaxed(&s->address), &span);
-	if (key == NULL || plan->move_count == c->room) return;
-	size_t bytes = hypi_load_relaxed(&s->bytes), at = place_of(plan, key);
+	hypi_vessel seen = vessel_at(plan, c->pool, c->mine, hypi_load_relaxed(&s->address));
+	if (seen.key == NULL || plan->move_count == c->room) return;
+	size_t bytes = hypi_load_relaxed(&s->bytes), at = place_of(plan, seen.key);
 	hypi_vessel *v = &plan->vessels[at];
-	if (v->key == NULL && !describe(c, v, key, span)) return;
-	uint32_t weight = key == span ? 1 : (uint32_t)hypi_slices_of(bytes == 0 ? 1 : bytes);
+	if (v->key == NULL) *v = seen;
+	if (v->class_index != seen.class_index || v->mine != seen.mine) return; /* the record is another's by now */
+	uint32_t weight = seen.class_index < HYPI_CLASSES ? 1 : (uint32_t)hypi_slices_of(bytes == 0 ? 1 : bytes);
 	c->by_handle[v->class_index]++;
 	bool locked = is_locked(slot);
 	plan->locked += locked;
@@ -121,11 +134,23 @@ static void count_one(void *context, hyp_handle handle, const hypi_slot *slot) {
 
 /* ---- choosing ---- */
 
-/* Whether all that lives in a vessel can be moved away; sets `live`. Arenas: under the large pool's lock. */
+/* What lives in the plan's arenas, of those that are still there; and what all of the pool have free. The caller holds the
+ * large pool's lock: arenas stand still. */
+static size_t weigh_arenas(hypi_plan *plan, const hypi_large_pool *large) {
+	size_t room = 0;
+	for (const hypi_arena *a = large->all; a != NULL; a = a->all_next) {
+		hypi_vessel *v = &plan->vessels[place_of(plan, a)];
+		room += a->free_slices;
+		if (v->key != NULL) v->live = a->slices - a->free_slices;
+	}
+	return room;
+}
+
+/* Whether all that lives in a vessel can be moved away; sets `live`, which is known of arenas. */
 static bool is_emptiable(hypi_vessel *v, const uint64_t *by_pointer) {
+	if (v->class_index == HYPI_CLASSES) return v->fixed == 0 && v->live == v->movable;
 	v->live = v->movable + v->fixed;
-	if (v->class_index == HYPI_CLASSES) v->live = v->capacity - ((const hypi_arena *)v->key)->free_slices;
-	else if (v->mine) v->live = ((const hypi_span *)v->key)->out;
+	if (v->mine) v->live = ((const hypi_span *)v->key)->out;
 	else if (by_pointer[v->class_index] != 0) return false;
 	return v->fixed == 0 && v->live == v->movable;
 }
@@ -256,16 +281,15 @@ bool hypi_plan_make(hypi_plan *plan, hyp_pool *pool, hypi_heap *mine, const hyp_
 	hypi_handles_walk(pool, meet, &c);
 	uint64_t by_pointer[HYPI_CLASSES];
 	count_pointers(&c, by_pointer);
-	size_t count = 0, arena_room = 0;
 	hypi_large_pool *large = &pool->engine.large;
-	hypi_lock_take(&large->lock); /* arenas stand still while they are counted */
+	hypi_lock_take(&large->lock);
+	size_t count = 0, arena_room = weigh_arenas(plan, large);
+	plan->arenas_made = large->arenas_made;
+	hypi_unlock(&large->lock);
 	for (size_t i = 0; i < plan->vessel_capacity; i++) {
 		hypi_vessel *v = &plan->vessels[i];
 		if (v->key != NULL && v->movable != 0 && is_emptiable(v, by_pointer)) order[count++] = v;
 	}
-	for (const hypi_arena *a = large->all; a != NULL; a = a->all_next) arena_room += a->free_slices;
-	plan->arenas_made = large->arenas_made;
-	hypi_unlock(&large->lock);
 	sort(order, count);
 	for (size_t from = 0, to; from < count; from = to) {
 		unsigned class_index = order[from]->class_index;

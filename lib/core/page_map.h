@@ -66,6 +66,18 @@ HYP_INLINE hypi_entry hypi_entry_at(const void *address) {
 /* The span in whose slices `address` lies, or NULL. Any address. */
 HYP_INLINE struct hypi_span *hypi_span_at(const void *address) { return hypi_entry_span(hypi_entry_at(address)); }
 
+/* As hypi_span_at, of an address whose block another thread may be freeing: what the entry names is filled in. Something
+ * must keep the record from going meanwhile: the lock of the large pool in one of whose arenas the address lies (see
+ * hypi_span_destroy). */
+HYP_INLINE struct hypi_span *hypi_span_at_acquire(const void *address) {
+	uintptr_t window = hypi_window_of((uintptr_t)address);
+	if (HYP_UNLIKELY(window >= HYPI_ROOT_ENTRIES)) return NULL;
+	hypi_leaf *leaf = hypi_load_acquire(&hypi_root[window]); /* pairs with the exchange in hypi_page_map_cover */
+	if (HYP_UNLIKELY(leaf == NULL)) return NULL;
+	/* acquire: pairs with the release in hypi_page_map_set_tagged */
+	return hypi_entry_span(hypi_load_acquire(&leaf->entry[(uint32_t)(uintptr_t)address >> HYPI_SLICE_LOG2]));
+}
+
 /* Makes the leaves for [base, base + bytes). False: no memory for them, or the range is out of reach. */
 bool hypi_page_map_cover(uintptr_t base, size_t bytes);
 
