@@ -52,6 +52,14 @@ def build(folder, compiler, *flags):
     return program
 
 
+def without_debug_info(lib, folder):
+    """The same code without its debug information: valgrind 3.19 gives up on the DWARF 5 that Clang writes."""
+    need("objcopy")
+    copy = os.path.join(folder, os.path.basename(lib))
+    subprocess.run(["objcopy", "--strip-debug", lib, copy], check=True)
+    return copy
+
+
 def run(command, **env):
     base = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     done = subprocess.run(command, env={**base, **env}, capture_output=True, text=True, timeout=100, check=False)
@@ -70,14 +78,14 @@ def expect(name, status, output, wanted_status, *texts, never=()):
 
 def valgrind(lib, folder):
     need("valgrind")
-    program = build(folder, "cc")
+    lib, program = without_debug_info(lib, folder), build(folder, "cc")
     return expect("valgrind", *run(["valgrind", "--error-exitcode=9", "--trace-children=no", program], LD_PRELOAD=lib), 0,
                   "the end", "ERROR SUMMARY: 0 errors", never=["hypool: "])
 
 
 def valgrind_leak(lib, folder):
     need("valgrind")
-    program = build(folder, "cc")
+    lib, program = without_debug_info(lib, folder), build(folder, "cc")
     status, out = run(["valgrind", "--leak-check=full", f"--soname-synonyms=somalloc={os.path.basename(lib)}", program,
                        "fault"], LD_PRELOAD=lib)
     return expect("valgrind, allocator named", status, out, 0, "the end", "4,321 bytes in 1 blocks", "Invalid read",
