@@ -114,7 +114,8 @@ static void meet(void *context, hyp_handle handle, const hypi_slot *slot) {
 	hypi_vessel *v = &plan->vessels[at];
 	if (v->key == NULL) *v = seen;
 	if (v->class_index != seen.class_index || v->mine != seen.mine) return; /* the record is another's by now */
-	uint32_t weight = seen.class_index < HYPI_CLASSES ? 1 : (uint32_t)hypi_slices_of(bytes == 0 ? 1 : bytes);
+	bool large = seen.class_index == HYPI_CLASSES;
+	uint32_t weight = large ? (uint32_t)hypi_slices_of(hypi_handle_host_usable(c->pool, s)) : 1;
 	c->by_handle[v->class_index]++;
 	bool locked = is_locked(slot);
 	plan->locked += locked;

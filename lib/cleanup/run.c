@@ -85,10 +85,11 @@ static bool move_one(mover *m, const hypi_move *move) {
 	uintptr_t address = hypi_load_relaxed(&hypi_slot_of(move->handle)->address);
 	if ((large && m->no_arena) || hypi_plan_vessel(m->plan, m->pool, address) != from)
 		return true; /* it is elsewhere by now */
-	hypi_device_block block = {.small = !large};
 	void *p = fresh_block(m, move, large);
 	if (p == NULL) return large;
-	block.address = (uintptr_t)p;
+	/* A large block that shrank where it was may be a small one now. */
+	bool small = hypi_load_relaxed(&hypi_span_at(p)->kind) == HYPI_SPAN_SMALL;
+	hypi_device_block block = {.address = (uintptr_t)p, .small = small};
 	uint64_t held_ns = 0;
 	hypi_lock_take(m->move_lock);
 	hyp_status status = hypi_handle_put_in(m->pool, move->handle, move->bytes, &block, &held_ns);

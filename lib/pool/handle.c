@@ -7,6 +7,7 @@
 
 #include "core/meta.h"
 #include "heap/fast.h"
+#include "heap/harden.h"
 #include "os/barrier.h"
 
 #include <errno.h>
@@ -206,13 +207,39 @@ static hyp_status block_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hy
 	return HYP_OK;
 }
 
+/* It follows from the request, or was noted when the request changed under it: a query must not follow the block to its
+ * span, which may be gone by then. */
+size_t hypi_handle_host_usable(const hyp_pool *pool, hypi_slot *slot) {
+	size_t bytes = hypi_load_acquire(&slot->bytes); /* pairs with the release in hyp_handle_realloc */
+	size_t noted = (uintptr_t)hypi_load_relaxed(&slot->record);
+	if (noted != 0) return noted;
+	if (hypi_hardens(&pool->engine)) return bytes; /* the canary stands behind it */
+	unsigned c = hypi_pool_class_of(pool, bytes, (size_t)1 << hypi_load_relaxed(&slot->align_log2));
+	return c < HYPI_CLASSES ? hypi_class_bytes(c) : hypi_round_up(bytes == 0 ? 1 : bytes, hypi_os.page_bytes);
+}
+
+/* The caller holds the block, or nobody else uses the pool. */
 static size_t usable_bytes(hyp_pool *pool, const hypi_slot *slot) {
 	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
-	uintptr_t address = hypi_load_relaxed(&s->address);
-	/* Nothing holds the block: what is read of one that is being freed is only thrown away, but must be there to read. */
-	const hypi_span *span = hypi_pool_is_host(pool) ? hypi_span_at((void *)address) : NULL;
-	if (hypi_pool_is_host(pool)) return span != NULL ? span->block_bytes : 0;
+	if (hypi_pool_is_host(pool)) return hypi_handle_host_usable(pool, s);
 	return hypi_device_usable(hypi_load_relaxed(&s->record), hypi_load_relaxed(&s->small));
+}
+
+/* The same while others may free, resize or move it; 0: it is gone. Whoever gives a device block's record back takes one of
+ * the two locks after the handle was made to name it no longer. */
+static size_t usable_now(hyp_pool *pool, hypi_slot *slot, hyp_handle handle) {
+	if (hypi_pool_is_host(pool)) return hypi_handle_host_usable(pool, slot);
+	for (;;) {
+		hypi_lock_take(&pool->engine.lock);
+		hypi_lock_take(&pool->engine.large.lock);
+		uint64_t state = hypi_load_acquire(&slot->state); /* pairs with let_go */
+		bool live = is_live(state, handle), held = (state & HYPI_SLOT_HELD) != 0;
+		size_t bytes = live && !held ? usable_bytes(pool, slot) : 0;
+		hypi_unlock(&pool->engine.large.lock);
+		hypi_unlock(&pool->engine.lock);
+		if (!live || !held) return bytes;
+		hypi_os_yield();
+	}
 }
 
 static void block_free(hyp_pool *pool, const hypi_device_block *block) {
@@ -414,7 +441,7 @@ hyp_status hyp_handle_get_info(hyp_pool *pool, hyp_handle handle, hyp_handle_inf
 	hyp_handle_info info = {
 		.struct_bytes = ret_info->struct_bytes < sizeof info ? ret_info->struct_bytes : sizeof info,
 		.bytes = hypi_load_relaxed(&slot->bytes),
-		.usable_bytes = usable_bytes(pool, slot),
+		.usable_bytes = usable_now(pool, slot, handle),
 		.alignment = (size_t)1 << hypi_load_relaxed(&slot->align_log2),
 		.device = hypi_load_relaxed(&slot->device),
 		.small = hypi_load_relaxed(&slot->small),
@@ -505,8 +532,10 @@ hyp_status hyp_handle_realloc(hyp_pool *pool, hyp_handle handle, size_t bytes) {
 	if (status != HYP_OK) return status;
 	clock_now(pool);
 	size_t usable = usable_bytes(pool, slot);
-	bool fits = bytes <= usable && (bytes > usable / 2 || usable <= 32 || !hypi_pool_is_host(pool));
-	if (fits) hypi_store_relaxed(&slot->bytes, bytes);
+	bool host = hypi_pool_is_host(pool);
+	bool fits = bytes <= usable && (bytes > usable / 2 || usable <= 32 || !host) && !hypi_hardens(&pool->engine);
+	if (fits && host) hypi_store_relaxed(&slot->record, (void *)(uintptr_t)usable);
+	if (fits) hypi_store_release(&slot->bytes, bytes); /* pairs with the acquire in hypi_handle_host_usable */
 	let_go(slot, handle);
 	return fits ? HYP_OK : move_to_size(pool, slot, handle, bytes, false);
 }
@@ -565,9 +594,13 @@ static const char *check_slot(hyp_pool *pool, const hypi_handle_chunk *chunk, ui
 	uintptr_t address = hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->address);
 	if (address & (((uintptr_t)1 << hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->align_log2)) - 1))
 		return "a block is not aligned as its handle says";
-	if (usable_bytes(pool, slot) < hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->bytes))
+	size_t usable = usable_bytes(pool, slot);
+	if (usable < hypi_load_relaxed(&((hypi_slot *)(uintptr_t)slot)->bytes))
 		return "a block is smaller than its handle says";
-	if (hypi_pool_is_host(pool) && hyp_pool_of((void *)address) != pool) return "a handle's block is not of its pool";
+	if (!hypi_pool_is_host(pool)) return NULL;
+	if (hyp_pool_of((void *)address) != pool) return "a handle's block is not of its pool";
+	if (!hypi_hardens(&pool->engine) && hypi_span_at((void *)address)->block_bytes != usable)
+		return "a handle does not know how large its block is";
 	return NULL;
 }
 

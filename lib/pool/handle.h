@@ -30,7 +30,8 @@ typedef struct hypi_slot {
 	_Atomic(hypi_heap *) owner; /* whose thread may use `local`; NULL: nobody's (no barriers here) */
 	_Atomic uintptr_t address;
 	_Atomic size_t bytes;   /* as asked for */
-	_Atomic(void *) record; /* device memory: see hypi_device_block. Free: the next in its heap's list */
+	_Atomic(void *) record; /* Live: device memory: see hypi_device_block; host: usable bytes where they do not follow
+	                         * from `bytes`, else NULL. Free: the next in its heap's list */
 	_Atomic uint32_t local; /* locks by the owner less unlocks by it, as a signed number */
 	_Atomic uint32_t used_ms;
 	_Atomic uint32_t made_ms;
@@ -69,6 +70,9 @@ HYP_MUST_USE hyp_status hypi_handle_move(hyp_pool *pool, hyp_handle handle);
  * locked, or its size is another by now. Anything but HYP_OK: nothing changed. *ret_ns: how long it was held. Host pools. */
 HYP_MUST_USE hyp_status hypi_handle_put_in(hyp_pool *pool, hyp_handle handle, size_t bytes, hypi_device_block *block,
                                            uint64_t *ret_ns);
+
+/* Usable bytes of a host pool's block, also while others resize or free it: then of a moment ago. */
+size_t hypi_handle_host_usable(const hyp_pool *pool, hypi_slot *slot);
 
 /* Calls `visit` for every live handle of the pool; handles that come or go meanwhile may be missed. */
 void hypi_handles_walk(hyp_pool *pool, void (*visit)(void *context, hyp_handle handle, const hypi_slot *slot),

@@ -238,7 +238,9 @@ void *hypi_pool_alloc(hyp_pool *pool, size_t bytes, size_t alignment, bool zero)
 }
 
 void *hyp_pool_malloc(hyp_pool *pool, size_t bytes) {
-	if (HYP_LIKELY(hypi_self.pool_serial == pool->engine.front_serial) && HYP_LIKELY(bytes < HYPI_SMALL_LIMIT)) {
+	/* The threshold, which is at most HYPI_SMALL_LIMIT, may cut a class in two: a list may hold blocks of it all the same. */
+	if (HYP_LIKELY(hypi_self.pool_serial == pool->engine.front_serial) &&
+	    HYP_LIKELY(bytes < pool->engine.threshold_bytes)) {
 		void *p = hypi_list_pop(hypi_list_for(hypi_self.pool_heap, bytes));
 		if (HYP_LIKELY(p != NULL)) return p;
 	}

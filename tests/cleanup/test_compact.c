@@ -210,6 +210,24 @@ START_TEST(sparse_arenas) {
 }
 END_TEST
 
+/* Large blocks that shrank where they were are small ones once they are moved. */
+START_TEST(shrunk_blocks) {
+	hyp_pool *pool = cleanup_pool();
+	enum { COUNT = 120, SIZE = 1 << 20, LESS = 600000 };
+	make_sparse(pool, SIZE, COUNT, 1);
+	for (int i = 0; i < COUNT; i++)
+		if (handles[i] != 0) HOLDS(hyp_handle_realloc(pool, handles[i], LESS) == HYP_OK);
+	check_all(pool, LESS, COUNT);
+	hyp_cleanup_result r = run(pool, NULL);
+	ck_assert_uint_gt(r.moved_blocks, 0);
+	check_all(pool, LESS, COUNT);
+	for (int i = 0; i < COUNT; i++)
+		if (handles[i] != 0) HOLDS(hyp_handle_free(pool, handles[i]) == HYP_OK);
+	check_pool(pool);
+	hyp_pool_destroy(pool);
+}
+END_TEST
+
 /* ---- blocks of other threads ---- */
 
 typedef struct other {
@@ -320,5 +338,5 @@ START_TEST(while_threads_work) {
 }
 END_TEST
 
-UNIT_MAIN("compact", sparse_spans, locked_stay, budgets, chosen_blocks, sparse_arenas, another_threads_blocks,
-          while_threads_work)
+UNIT_MAIN("compact", sparse_spans, locked_stay, budgets, chosen_blocks, sparse_arenas, shrunk_blocks,
+          another_threads_blocks, while_threads_work)

@@ -382,5 +382,72 @@ START_TEST(forked) {
 }
 END_TEST
 
+/* Queries of handles whose blocks others free, resize and move: every answer is of the block, or says that it is gone. */
+static void *asker(void *context) {
+	stage *s = context;
+	uint64_t seed = 777;
+	while (!hypi_load_relaxed(&s->stop)) {
+		hyp_handle h = s->handles[next_random(&seed) % SHARED];
+		hyp_handle_info info = {.struct_bytes = sizeof info};
+		hyp_status status = h != 0 ? hyp_handle_get_info(s->pool, h, &info) : HYP_ERR_STALE;
+		HOLDS(status == HYP_OK || status == HYP_ERR_STALE);
+		if (status == HYP_OK) HOLDS(info.alignment == 16 && info.usable_bytes >= info.bytes);
+		hyp_fragmentation f = {.struct_bytes = sizeof f};
+		if (next_random(&seed) % 64 == 0) HOLDS(hyp_pool_fragmentation(s->pool, &f) == HYP_OK && f.rounding >= 0);
+		hypi_add_relaxed(&s->worked, status == HYP_OK);
+	}
+	return NULL;
+}
+
+START_TEST(asked_while_freed) {
+	hyp_pool_config config = small_config();
+	stage s = {.pool = make_pool(&config)};
+	pthread_t thread;
+	pthread_create(&thread, NULL, asker, &s);
+	uint64_t seed = 31;
+	for (int i = 0; i < 60000 || (s.worked < 100 && i < 60000000); i++) {
+		_Atomic uint64_t *place = &s.handles[next_random(&seed) % SHARED];
+		if (*place == 0)
+			*place = take(s.pool, next_random(&seed) % 16 == 0 ? 1 << 20 : 1000 + next_random(&seed) % 30000);
+		else HOLDS(hyp_handle_free(s.pool, atomic_exchange(place, 0)) == HYP_OK);
+		if (i % 64 == 0) hyp_pool_trim(s.pool); /* their spans go, and the records are used again */
+	}
+	hypi_store_relaxed(&s.stop, true);
+	pthread_join(thread, NULL);
+	ck_assert_ptr_null(hyp_pool_check(s.pool));
+	hyp_pool_destroy(s.pool);
+}
+END_TEST
+
+/* The threshold cuts a class of blocks in two: what is asked for beyond it is large, whatever lies in the class's list. */
+START_TEST(threshold_within_a_class) {
+	hyp_pool_config config = small_config();
+	config.threshold_bytes = 5000;
+	hyp_pool *pool = make_pool(&config);
+	hyp_handle below[8], h = take(pool, 5000);
+	hyp_handle_info info = {.struct_bytes = sizeof info};
+	for (int i = 0; i < 8; i++) below[i] = take(pool, 4999);
+	ck_assert_int_eq(hyp_handle_get_info(pool, below[0], &info), HYP_OK);
+	ck_assert(info.small && info.usable_bytes == 5120);
+	for (int i = 0; i < 8; i++) HOLDS(hyp_handle_free(pool, below[i]) == HYP_OK);
+	for (int i = 0; i < 9; i++) {
+		if (i > 0) h = take(pool, 5000);
+		ck_assert_int_eq(hyp_handle_get_info(pool, h, &info), HYP_OK);
+		ck_assert(!info.small && info.usable_bytes == 8192);
+		ck_assert_ptr_null(hyp_pool_check(pool));
+		ck_assert_int_eq(hyp_handle_realloc(pool, h, 8192), HYP_OK); /* all of it may be used */
+		ck_assert_int_eq(hyp_handle_realloc(pool, h, 4200), HYP_OK); /* where it is: smaller than the threshold */
+		ck_assert_int_eq(hyp_handle_get_info(pool, h, &info), HYP_OK);
+		ck_assert(!info.small && info.usable_bytes == 8192 && info.bytes == 4200);
+		ck_assert_ptr_null(hyp_pool_check(pool));
+		ck_assert_int_eq(hypi_handle_move(pool, h), HYP_OK); /* and a small one then */
+		ck_assert_int_eq(hyp_handle_get_info(pool, h, &info), HYP_OK);
+		ck_assert(info.small && info.usable_bytes == 4608 && info.bytes == 4200);
+		ck_assert_ptr_null(hyp_pool_check(pool));
+	}
+	hyp_pool_destroy(pool);
+}
+END_TEST
+
 UNIT_MAIN("handle", life, refused, generations_end, resized, locks_change_hands, owner_against_mover,
-          moved_while_threads_work, barrier_refused, forked)
+          moved_while_threads_work, barrier_refused, forked, asked_while_freed, threshold_within_a_class)
