@@ -72,6 +72,8 @@ typedef struct hypi_cleanup {
 	hyp_pool_cleanup settings;
 	hyp_pool_tracking tracking;
 	bool tracks;
+	bool levelled;            /* while the pool is reset: `level` is the pool's own */
+	hyp_tracking_level level; /* that it had */
 	hyp_cleanup_stats stats;
 	uint64_t seen_activity, changed_ms, period_due_ms, leaks_due_ms, pressure_due_ms;
 	bool idle_done;
@@ -123,7 +125,8 @@ void hypi_cleanup_thread_fork_child(void);
 /* ---- track.c: the tracking section of the configuration ---- */
 
 hyp_status hypi_cleanup_track(hypi_cleanup *record, const hyp_pool_tracking *tracking);
-/* Sets the level that the record says, again after a reset. */
+/* A reset makes the tracking layer forget the pool's level: keeps it before, and sets it again after. */
+void hypi_cleanup_keep_level(hypi_cleanup *record);
 hyp_status hypi_cleanup_set_level(hypi_cleanup *record);
 /* The pool goes or is reset: its sampled blocks are no more. `report`: of what lives, when it was asked for. */
 void hypi_cleanup_forget(hypi_cleanup *record, bool report);

@@ -148,6 +148,7 @@ static void enter(hyp_pool *pool) {
 	hypi_cleanup *record = hypi_cleanup_of(pool, false);
 	if (record == NULL) return;
 	hypi_cleanup_bar(record);
+	hypi_cleanup_keep_level(record);
 	hypi_cleanup_forget(record, false);
 	hypi_plan_fini(&record->plan);
 }

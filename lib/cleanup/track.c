@@ -20,16 +20,23 @@ typedef unsigned long long ull;
 
 /* ---- level ---- */
 
+void hypi_cleanup_keep_level(hypi_cleanup *record) {
+	record->level = hyp_tracking_get_pool_level(record->pool);
+	/* A pool that is tracked has one of its own; any other when it is not the process's. */
+	record->levelled = record->tracks || record->level != hyp_tracking_get_level();
+}
+
 hyp_status hypi_cleanup_set_level(hypi_cleanup *record) {
-	if (!record->tracks) return HYP_OK;
-	hyp_status status = hyp_tracking_set_pool_level(record->pool, record->tracking.level);
+	if (!record->levelled) return HYP_OK;
+	hyp_status status = hyp_tracking_set_pool_level(record->pool, record->level);
 	return status == HYP_ERR_UNSUPPORTED ? HYP_OK : status; /* device memory has its statistics */
 }
 
 hyp_status hypi_cleanup_track(hypi_cleanup *record, const hyp_pool_tracking *tracking) {
 	pthread_mutex_lock(&hypi_cleanup_table);
 	record->tracking = *tracking;
-	record->tracks = true;
+	record->tracks = record->levelled = true;
+	record->level = tracking->level;
 	record->leaks_due_ms = hypi_os_now_coarse_ms() + tracking->leak_detection_interval_ms;
 	pthread_mutex_unlock(&hypi_cleanup_table);
 	return hypi_cleanup_set_level(record);

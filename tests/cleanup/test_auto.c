@@ -89,7 +89,7 @@ START_TEST(one_thread) {
 END_TEST
 
 START_TEST(idle) {
-	hyp_pool *pool = automatic_pool(300, 0, 1);
+	hyp_pool *pool = automatic_pool(100, 0, 1);
 	make_dirty(pool);
 	size_t before = resident();
 	ck_assert(comes(pool, HYP_CLEANUP_IDLE, 1));
@@ -97,7 +97,7 @@ START_TEST(idle) {
 	/* Some may be in the thread's own cache of large blocks: half at least went back. */
 	ck_assert_uint_ge(s.purged_bytes, 20 << 20);
 	if (!HYP_HAVE_SANITIZER) ck_assert_uint_ge(before - resident(), 18 << 20);
-	sleep_ms(1000);
+	sleep_ms(300);
 	ck_assert_uint_eq(stats_of(pool).by_cause[HYP_CLEANUP_IDLE], 1); /* once, until it is used again */
 	hyp_pool_free(pool, hyp_pool_malloc(pool, 100));
 	ck_assert(comes(pool, HYP_CLEANUP_IDLE, 2));
@@ -167,7 +167,7 @@ static _Atomic bool inside;
 static bool dwells(void *context, hyp_pool *pool) {
 	(void)context, (void)pool;
 	inside = true;
-	sleep_ms(200);
+	sleep_ms(60);
 	inside = false;
 	return false;
 }
@@ -196,10 +196,12 @@ END_TEST
 
 START_TEST(pressed_by_its_limit) {
 	hyp_pool *pool = automatic_pool(3600000, 0, 0.6);
+	hyp_pool *other = automatic_pool(3600000, 20, 1); /* so that the thread looks often */
 	double ratio;
 	ck_assert_int_eq(hyp_pool_pressure(pool, &ratio), HYP_PRESSURE_NONE);
 	void *p = hyp_pool_malloc(pool, (size_t)20 << 20);
-	sleep_ms(1500);
+	uint64_t looks = stats_of(other).by_cause[HYP_CLEANUP_PERIODIC];
+	ck_assert(comes(other, HYP_CLEANUP_PERIODIC, looks + 3)); /* it looked */
 	ck_assert_uint_eq(stats_of(pool).by_cause[HYP_CLEANUP_PRESSURE], 0);
 	void *q = hyp_pool_malloc(pool, (size_t)38 << 20);
 	hyp_pressure_level level = hyp_pool_pressure(pool, &ratio);
@@ -207,6 +209,7 @@ START_TEST(pressed_by_its_limit) {
 	ck_assert(comes(pool, HYP_CLEANUP_PRESSURE, 1));
 	hyp_pool_free(pool, q);
 	hyp_pool_free(pool, p);
+	hyp_pool_destroy(other);
 	hyp_pool_destroy(pool);
 }
 END_TEST
@@ -249,7 +252,7 @@ END_TEST
 START_TEST(forked) {
 	hyp_pool *pool = automatic_pool(10, 5, 1);
 	make_sparse(pool);
-	for (int round = 0; round < 60; round++) {
+	for (int round = 0; round < 30; round++) {
 		pid_t child = fork();
 		if (child == 0) {
 			alarm(30);
@@ -303,7 +306,7 @@ START_TEST(forked_while_copying) {
 	copies c = {.pool = cleanup_pool()};
 	pthread_t thread;
 	pthread_create(&thread, NULL, copier, &c);
-	for (int round = 0; round < 300; round++) {
+	for (int round = 0; round < 100; round++) {
 		pid_t child = fork();
 		if (child == 0) {
 			alarm(20); /* a lock that waits for nobody would wait for ever */

@@ -31,7 +31,24 @@ START_TEST(levels) {
 	ck_assert_int_eq(hyp_tracking_get_pool_level(b), HYP_TRACKING_DETAILED);
 	ck_assert_int_eq(hyp_tracking_get_pool_level(plain), HYP_TRACKING_NONE);
 	ck_assert_int_eq(hyp_pool_reset(b), HYP_OK);
-	ck_assert_int_eq(hyp_tracking_get_pool_level(b), HYP_TRACKING_DETAILED); /* the configuration's, again */
+	ck_assert_int_eq(hyp_tracking_get_pool_level(b), HYP_TRACKING_DETAILED);
+	/* A level that was switched since stays, too; and a pool that has none of its own follows the process. */
+	ck_assert_int_eq(hyp_tracking_set_pool_level(b, HYP_TRACKING_BASIC), HYP_OK);
+	ck_assert_int_eq(hyp_tracking_set_pool_level(a, HYP_TRACKING_NONE), HYP_OK);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(hyp_pool_reset(a), HYP_OK);
+		ck_assert_int_eq(hyp_pool_reset(b), HYP_OK);
+		ck_assert_int_eq(hyp_pool_reset(plain), HYP_OK);
+		ck_assert_int_eq(hyp_tracking_get_pool_level(a), HYP_TRACKING_NONE);
+		ck_assert_int_eq(hyp_tracking_get_pool_level(b), HYP_TRACKING_BASIC);
+	}
+	ck_assert_int_eq(hyp_tracking_set_level(HYP_TRACKING_BASIC), HYP_OK);
+	ck_assert_int_eq(hyp_tracking_get_pool_level(a), HYP_TRACKING_NONE);
+	ck_assert_int_eq(hyp_tracking_get_pool_level(plain), HYP_TRACKING_BASIC);
+	ck_assert_int_eq(hyp_tracking_set_pool_level(plain, HYP_TRACKING_DETAILED), HYP_OK);
+	ck_assert_int_eq(hyp_pool_reset(plain), HYP_OK);
+	ck_assert_int_eq(hyp_tracking_get_pool_level(plain), HYP_TRACKING_DETAILED);
+	ck_assert_int_eq(hyp_tracking_set_level(HYP_TRACKING_NONE), HYP_OK);
 	hyp_pool_destroy(a);
 	hyp_pool_destroy(b);
 	hyp_pool_destroy(plain);
