@@ -6,6 +6,9 @@
  * compensated pair (f64 input). Hence 8 + 3 roundings of f32 for any length, and the bound of kernels.h; and the
  * conversions and compensation cost one step in 64. A last block of f32 has fewer steps; what is left over is a chain
  * shorter than a block's, into f64.
+ *
+ * What is long is read as eight streams far apart: main memory gives a quarter more to eight streams than to one
+ * (perf/results, docs/design/kernels.md), and a cache no less.
  */
 #include <math.h>
 
@@ -14,6 +17,7 @@
 
 #define CHAINS 8
 #define CHAIN_STEPS 8
+#define STREAM_LENGTH ((size_t)1 << 15) /* elements of each of eight streams: together a chunk of tensor/reduce.c's */
 #define BLOCK_F64 ((size_t)CHAINS * CHAIN_STEPS * VD_LANES)
 
 struct sum_f32 {
@@ -28,13 +32,20 @@ static inline void add_to_sum(struct sum_f32 *s, vf v) {
 static inline double total_f32(const struct sum_f32 *s) { return vd_hsum(vd_add(s->low, s->high)); }
 
 /* A load that the compiler neither folds into the addition nor moves past the next one: memory is read in its order,
- * which is worth a few percent where it comes from far. */
+ * which is worth a few percent where it comes from far. And where a vector is a whole cache line, the line is touched
+ * twice: from memory, lines that are loaded once each come a tenth slower (docs/design/kernels.md). */
 static inline vf load_in_order(const float *p) {
-	vf x = vf_load(p);
 #if HYP_CPU_X86_64
-	__asm__ volatile("" : "+v"(x));
+#if HYPI_VEC_BITS == 512
+	float first = *p;
+	__asm__ volatile("" : : "x"(first));
 #endif
+	vf x = vf_load(p);
+	__asm__ volatile("" : "+v"(x));
 	return x;
+#else
+	return vf_load(p);
+#endif
 }
 
 /* One term of each kind of sum, added to an accumulator: whole vectors, or the first n lanes. */
@@ -45,21 +56,31 @@ static inline vf load_in_order(const float *p) {
 #define PRODUCT(acc, i) vf_fma(vf_load(a + (i)), vf_load(b + (i)), acc)
 #define PRODUCT_N(i, n) vf_mul(vf_load_n(a + (i), n), vf_load_n(b + (i), n))
 
-#define BLOCKED_SUM_F32(step, last) \
-	struct sum_f32 total = {vd_zero(), vd_zero()}; \
-	size_t i = 0; \
-	while (n - i >= CHAINS * VF_LANES) { \
-		size_t left = (n - i) / (CHAINS * VF_LANES), steps = left < CHAIN_STEPS ? left : CHAIN_STEPS; \
+/* One block at i: CHAINS streams that lie `apart`, each of which goes on by `along` a step. */
+#define SUM_BLOCK_F32(step, i, steps, apart, along) \
+	do { \
 		vf acc[CHAINS]; \
 		HYP_UNROLL \
 		for (size_t c = 0; c < CHAINS; c++) acc[c] = vf_zero(); \
-		for (size_t s = 0; s < steps; s++) { \
+		for (size_t s = 0; s < (steps); s++) { \
 			HYP_UNROLL \
-			for (size_t c = 0; c < CHAINS; c++) acc[c] = step(acc[c], i + (s * CHAINS + c) * VF_LANES); \
+			for (size_t c = 0; c < CHAINS; c++) acc[c] = step(acc[c], (i) + s * (along) + c * (apart)); \
 		} \
 		vf ab = vf_add(vf_add(acc[0], acc[1]), vf_add(acc[2], acc[3])); \
 		vf cd = vf_add(vf_add(acc[4], acc[5]), vf_add(acc[6], acc[7])); \
 		add_to_sum(&total, vf_add(ab, cd)); \
+	} while (0)
+
+#define BLOCKED_SUM_F32(step, last) \
+	struct sum_f32 total = {vd_zero(), vd_zero()}; \
+	size_t i = 0; \
+	for (; n - i >= CHAINS * STREAM_LENGTH; i += CHAINS * STREAM_LENGTH) { \
+		for (size_t at = 0; at < STREAM_LENGTH; at += CHAIN_STEPS * VF_LANES) \
+			SUM_BLOCK_F32(step, i + at, CHAIN_STEPS, STREAM_LENGTH, VF_LANES); \
+	} \
+	while (n - i >= CHAINS * VF_LANES) { \
+		size_t left = (n - i) / (CHAINS * VF_LANES), steps = left < CHAIN_STEPS ? left : CHAIN_STEPS; \
+		SUM_BLOCK_F32(step, i, steps, VF_LANES, CHAINS *VF_LANES); \
 		i += steps * CHAINS * VF_LANES; \
 	} \
 	for (; i + 4 * VF_LANES <= n; i += 4 * VF_LANES) { \
@@ -129,6 +150,17 @@ static double dot_f64(const double *a, const double *b, size_t n){BLOCKED_SUM_F6
 /* ---- Extremes ------------------------------------------------------------------------------------------------------
  * The cheap maximum may lose a NaN, so a mask watches for them: one unordered comparison for each two vectors. */
 
+#define EXTREME_STEP(any, i, apart) \
+	do { \
+		HYP_UNROLL \
+		for (size_t c = 0; c < 8; c += 2) { \
+			vf x = vf_load(a + (i) + c * (apart)), y = vf_load(a + (i) + (c + 1) * (apart)); \
+			nan = vm_or(nan, vf_unordered(x, y)); \
+			m[c] = any(m[c], x); \
+			m[c + 1] = any(m[c + 1], y); \
+		} \
+	} while (0)
+
 #define EXTREME_F32(name, any, start, h) \
 	static float name(const float *a, size_t n) { \
 		const vf first = vf_set1(start); \
@@ -137,15 +169,9 @@ static double dot_f64(const double *a, const double *b, size_t n){BLOCKED_SUM_F6
 		for (size_t c = 0; c < 8; c++) m[c] = first; \
 		size_t i = 0; \
 		vm nan = vf_ne(first, first); \
-		for (; i + 8 * VF_LANES <= n; i += 8 * VF_LANES) { \
-			HYP_UNROLL \
-			for (size_t c = 0; c < 8; c += 2) { \
-				vf x = vf_load(a + i + c * VF_LANES), y = vf_load(a + i + (c + 1) * VF_LANES); \
-				nan = vm_or(nan, vf_unordered(x, y)); \
-				m[c] = any(m[c], x); \
-				m[c + 1] = any(m[c + 1], y); \
-			} \
-		} \
+		for (; n - i >= 8 * STREAM_LENGTH; i += 8 * STREAM_LENGTH) \
+			for (size_t at = i; at < i + STREAM_LENGTH; at += VF_LANES) EXTREME_STEP(any, at, STREAM_LENGTH); \
+		for (; i + 8 * VF_LANES <= n; i += 8 * VF_LANES) EXTREME_STEP(any, i, VF_LANES); \
 		for (; i < n; i += VF_LANES) { \
 			size_t r = n - i < VF_LANES ? n - i : VF_LANES; \
 			float buffer[VF_LANES]; \
@@ -215,26 +241,24 @@ ARG_EXTREME(argmax_f32, max_f32, >)
 ARG_EXTREME(argmin_f32, min_f32, <)
 
 /* ---- Axes ------------------------------------------------------------------------------------------------------------
- * Axis 0 goes down the rows in strips of columns whose totals stay in a cache: eight rows are joined as a tree and the
- * result goes into the totals; so it reads eight linear streams at a time. A strip is several pages wide and what comes
- * next is fetched ahead, since the processor's own prefetchers begin anew on every page. */
+ * Axis 0 goes down the rows in strips of columns whose totals stay in a cache: sixteen rows are joined as a tree and the
+ * result goes into the totals. A strip is as wide as the cache allows, so that each of the sixteen streams is long: the
+ * processor's prefetchers begin anew on every page, and in narrow strips they never get going. */
 
-#define STRIP 4096
-#define GROUP 8
-#define AHEAD 256                          /* elements */
-#define AHEAD_FROM_BYTES ((size_t)8 << 20) /* a smaller matrix may lie in a cache, where fetching ahead costs */
+#define STRIP 8192
+#define GROUP 16
 
-/* One vector of columns of GROUP rows, joined. lanes is VF_LANES wherever that is known. */
-#define TREE(V_OP, load) \
-	V_OP(V_OP(V_OP(load(0), load(1)), V_OP(load(2), load(3))), V_OP(V_OP(load(4), load(5)), V_OP(load(6), load(7))))
+/* One vector of columns of GROUP rows, joined; row(i) loads that of row i. */
+#define TREE4(V_OP, row, i) V_OP(V_OP(row(i), row((i) + 1)), V_OP(row((i) + 2), row((i) + 3)))
+#define TREE(V_OP, row) \
+	V_OP(V_OP(TREE4(V_OP, row, 0), TREE4(V_OP, row, 4)), V_OP(TREE4(V_OP, row, 8), TREE4(V_OP, row, 12)))
 #define ROW(i) vf_load(p + (i)*stride + c)
 #define ROW_N(i) vf_load_n(p + (i)*stride + c, cols - c)
-#define ROW_Q(i) vf_load(q + (i)*stride + c)
-#define ROW_QN(i) vf_load_n(q + (i)*stride + c, cols - c)
 
-static inline void fetch_ahead(const float *p, size_t stride) {
-	HYP_UNROLL
-	for (size_t i = 0; i < GROUP; i++) __builtin_prefetch(p + i * stride + AHEAD);
+/* Strips of about equal width: a narrow last one would be read slower. */
+static size_t strip_width(size_t cols) {
+	size_t strips = (cols + STRIP - 1) / STRIP;
+	return strips <= 1 ? cols : ((cols + strips - 1) / strips + VF_LANES - 1) / VF_LANES * VF_LANES;
 }
 
 static inline void add_to_totals(double *t, vf s) { /* a strip's totals are padded to a vector */
@@ -242,24 +266,12 @@ static inline void add_to_totals(double *t, vf s) { /* a strip's totals are padd
 	vd_store(t + VD_LANES, vd_add(vd_load(t + VD_LANES), vd_from_high(s)));
 }
 
-/* In a cache sixteen rows at a time, so that the totals are gone through half as often; from memory eight streams. */
-HYP_INLINE void sum_strip(bool ahead, double *total, const float *a, size_t rows, size_t cols, size_t stride) {
+static void sum_strip(double *total, const float *a, size_t rows, size_t cols, size_t stride) {
 	size_t r = 0;
-	for (; !ahead && r + 2 * GROUP <= rows; r += 2 * GROUP) {
-		const float *p = a + r * stride, *q = p + GROUP * stride;
-		size_t c = 0;
-		for (; c + VF_LANES <= cols; c += VF_LANES) {
-			add_to_totals(total + c, vf_add(TREE(vf_add, ROW), TREE(vf_add, ROW_Q)));
-		}
-		if (c < cols) add_to_totals(total + c, vf_add(TREE(vf_add, ROW_N), TREE(vf_add, ROW_QN)));
-	}
 	for (; r + GROUP <= rows; r += GROUP) {
 		const float *p = a + r * stride;
 		size_t c = 0;
-		for (; c + VF_LANES <= cols; c += VF_LANES) {
-			if (ahead) fetch_ahead(p + c, stride);
-			add_to_totals(total + c, TREE(vf_add, ROW));
-		}
+		for (; c + VF_LANES <= cols; c += VF_LANES) add_to_totals(total + c, TREE(vf_add, ROW));
 		if (c < cols) add_to_totals(total + c, TREE(vf_add, ROW_N));
 	}
 	for (; r < rows; r++)
@@ -268,26 +280,22 @@ HYP_INLINE void sum_strip(bool ahead, double *total, const float *a, size_t rows
 
 static void sum_axis0_f32(float *dst, const float *a, size_t rows, size_t cols, size_t stride) {
 	double total[STRIP + VF_LANES];
-	bool ahead = rows * cols * sizeof *a >= AHEAD_FROM_BYTES;
-	for (size_t c0 = 0; c0 < cols; c0 += STRIP) {
-		size_t width = cols - c0 < STRIP ? cols - c0 : STRIP;
-		memset(total, 0, (width + VF_LANES) * sizeof(double));
-		if (ahead) sum_strip(true, total, a + c0, rows, width, stride);
-		else sum_strip(false, total, a + c0, rows, width, stride);
-		for (size_t c = 0; c < width; c++) dst[c0 + c] = (float)total[c];
+	size_t width = strip_width(cols);
+	for (size_t c0 = 0; c0 < cols; c0 += width) {
+		size_t n = cols - c0 < width ? cols - c0 : width;
+		memset(total, 0, (n + VF_LANES) * sizeof(double));
+		sum_strip(total, a + c0, rows, n, stride);
+		for (size_t c = 0; c < n; c++) dst[c0 + c] = (float)total[c];
 	}
 }
 
 #define EXTREME_AXIS0(name, V_OP, start) \
-	HYP_INLINE void name##_strip(bool ahead, float *dst, const float *a, size_t rows, size_t cols, size_t stride) { \
+	static void name##_strip(float *dst, const float *a, size_t rows, size_t cols, size_t stride) { \
 		size_t r = 0; \
 		for (; r + GROUP <= rows; r += GROUP) { \
 			const float *p = a + r * stride; \
 			size_t c = 0; \
-			for (; c + VF_LANES <= cols; c += VF_LANES) { \
-				if (ahead) fetch_ahead(p + c, stride); \
-				vf_store(dst + c, V_OP(vf_load(dst + c), TREE(V_OP, ROW))); \
-			} \
+			for (; c + VF_LANES <= cols; c += VF_LANES) vf_store(dst + c, V_OP(vf_load(dst + c), TREE(V_OP, ROW))); \
 			if (c < cols) vf_store_n(dst + c, V_OP(vf_load_n(dst + c, cols - c), TREE(V_OP, ROW_N)), cols - c); \
 		} \
 		for (; r < rows; r++) { \
@@ -299,13 +307,10 @@ static void sum_axis0_f32(float *dst, const float *a, size_t rows, size_t cols, 
 		} \
 	} \
 	static void name(float *dst, const float *a, size_t rows, size_t cols, size_t stride) { \
+		size_t width = strip_width(cols); \
 		for (size_t c = 0; c < cols; c++) dst[c] = start; \
-		bool ahead = rows * cols * sizeof *a >= AHEAD_FROM_BYTES; \
-		for (size_t c = 0; c < cols; c += STRIP) { \
-			size_t width = cols - c < STRIP ? cols - c : STRIP; \
-			if (ahead) name##_strip(true, dst + c, a + c, rows, width, stride); \
-			else name##_strip(false, dst + c, a + c, rows, width, stride); \
-		} \
+		for (size_t c = 0; c < cols; c += width) \
+			name##_strip(dst + c, a + c, rows, cols - c < width ? cols - c : width, stride); \
 	}
 EXTREME_AXIS0(max_axis0_f32, vf_max, -__builtin_inff())
 EXTREME_AXIS0(min_axis0_f32, vf_min, __builtin_inff())
@@ -314,9 +319,30 @@ EXTREME_AXIS0(min_axis0_f32, vf_min, __builtin_inff())
 	static void name(float *dst, const float *a, size_t rows, size_t cols, size_t stride) { \
 		for (size_t r = 0; r < rows; r++) dst[r] = (float)fn(a + r * stride, cols); \
 	}
-AXIS1(sum_axis1_f32, sum_f32)
 AXIS1(max_axis1_f32, max_f32)
 AXIS1(min_axis1_f32, min_f32)
+
+/* Rows are seldom long enough for eight streams. A tree over eight vectors, straight into f64. */
+static float sum_row(const float *a, size_t n) {
+	struct sum_f32 total = {vd_zero(), vd_zero()};
+	size_t i = 0;
+	for (; i + 8 * VF_LANES <= n; i += 8 * VF_LANES) {
+		vf v[8];
+		HYP_UNROLL
+		for (size_t c = 0; c < 8; c++) v[c] = load_in_order(a + i + c * VF_LANES);
+		vf ab = vf_add(vf_add(v[0], v[1]), vf_add(v[2], v[3])), cd = vf_add(vf_add(v[4], v[5]), vf_add(v[6], v[7]));
+		add_to_sum(&total, vf_add(ab, cd));
+	}
+	for (; i + VF_LANES <= n; i += VF_LANES) add_to_sum(&total, vf_load(a + i));
+	if (i < n) add_to_sum(&total, vf_load_n(a + i, n - i));
+	return (float)total_f32(&total);
+}
+
+static void sum_axis1_f32(float *dst, const float *a, size_t rows, size_t cols, size_t stride) {
+	bool streams = cols >= CHAINS * STREAM_LENGTH;
+	for (size_t r = 0; r < rows; r++)
+		dst[r] = streams ? (float)sum_f32(a + r * stride, cols) : sum_row(a + r * stride, cols);
+}
 
 /* ---- Rows ------------------------------------------------------------------------------------------------------------ */
 

@@ -197,23 +197,26 @@ static void by_column(void *context, int64_t begin, int64_t end) {
 	}
 }
 
-/* The kernels' own way over the rows of an F32 matrix, a block of columns a task. */
-#define KERNEL_COLUMNS 4096
+/* The kernels' own way over the rows of an F32 matrix: each thread a piece of the columns, as wide as can be, since a
+ * column's sum is the same in whichever piece it lies. */
+#define LEAST_COLUMNS 512
+static int64_t column_cut(const struct hypi_reduction *r, int64_t piece) {
+	int64_t width = r->kept_shape[0];
+	return piece >= r->column_blocks ? width : width * piece / r->column_blocks / 16 * 16;
+}
+
 static void by_column_f32(void *context, int64_t begin, int64_t end) {
 	const struct hypi_reduction *r = context;
 	const struct hypi_reduce *k = &hypi_kernels()->reduce;
-	int64_t width = r->kept_shape[0], blocks = (width + KERNEL_COLUMNS - 1) / KERNEL_COLUMNS;
-	for (int64_t task = begin; task < end && task < blocks; task++) {
-		int64_t first = task * KERNEL_COLUMNS, n = width - first < KERNEL_COLUMNS ? width - first : KERNEL_COLUMNS;
-		float *dst = (float *)(void *)r->out + first;
-		const float *src = (const float *)(const void *)r->in + first;
-		size_t stride = (size_t)(r->reduced.stride[0][0] / 4);
-		if (r->op == HYP_OP_AMIN) k->min_axis0_f32(dst, src, (size_t)r->length, (size_t)n, stride);
-		else if (r->op == HYP_OP_AMAX) k->max_axis0_f32(dst, src, (size_t)r->length, (size_t)n, stride);
-		else k->sum_axis0_f32(dst, src, (size_t)r->length, (size_t)n, stride);
-		if (r->op == HYP_OP_MEAN)
-			for (int64_t j = 0; j < n; j++) dst[j] = (float)((double)dst[j] / (double)r->length);
-	}
+	int64_t first = column_cut(r, begin), n = column_cut(r, end) - first;
+	float *dst = (float *)(void *)r->out + first;
+	const float *src = (const float *)(const void *)r->in + first;
+	size_t stride = (size_t)(r->reduced.stride[0][0] / 4);
+	if (r->op == HYP_OP_AMIN) k->min_axis0_f32(dst, src, (size_t)r->length, (size_t)n, stride);
+	else if (r->op == HYP_OP_AMAX) k->max_axis0_f32(dst, src, (size_t)r->length, (size_t)n, stride);
+	else k->sum_axis0_f32(dst, src, (size_t)r->length, (size_t)n, stride);
+	if (r->op == HYP_OP_MEAN)
+		for (int64_t j = 0; j < n; j++) dst[j] = (float)((double)dst[j] / (double)r->length);
 }
 
 /* And along them. */
@@ -254,7 +257,10 @@ static hyp_status run(struct hypi_reduction *r) {
 	}
 	if (r->column_axis < 0) return run_by_output(r);
 	if (matrix && r->kept_stride[0] == 4 && r->reduced.stride[0][0] > 0) {
-		hypi_parallel((r->kept_shape[0] + KERNEL_COLUMNS - 1) / KERNEL_COLUMNS, 1, by_column_f32, r);
+		int64_t most = r->kept_shape[0] / LEAST_COLUMNS, threads = (int64_t)hypi_parallel_width();
+		bool worth = r->kept_shape[0] * r->length >= 2 * GRAIN;
+		r->column_blocks = !worth || most < 1 ? 1 : most < threads ? most : threads;
+		hypi_parallel(r->column_blocks, 1, by_column_f32, r);
 		return HYP_OK;
 	}
 	r->column_blocks = (r->kept_shape[r->column_axis] + COLUMNS - 1) / COLUMNS;
