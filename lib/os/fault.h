@@ -16,7 +16,9 @@ typedef enum hypi_fault_call {
 	HYPI_FAULT_COMMIT,
 	HYPI_FAULT_PURGE,
 	HYPI_FAULT_UNMAP,
-	HYPI_FAULT_REMAP,
+	HYPI_FAULT_REMAP,      /* refused before anything happened */
+	HYPI_FAULT_REMAP_LATE, /* the kernel has unmapped the target, and then fails (mm/mremap.c) */
+	HYPI_FAULT_REMAP_BACK, /* ... and another thread has mapped something there meanwhile */
 	HYPI_FAULT_GUARD,
 	HYPI_FAULT_HUGE,
 	HYPI_FAULT_NUMA,

@@ -129,12 +129,23 @@ hyp_status hypi_os_unmap(void *address, size_t bytes) {
 	return status;
 }
 
+/* mremap, which in a test fails the way the kernel does at its worst. */
+static void *move_mapping(void *from, void *to, size_t bytes) {
+	if (!hypi_fault(HYPI_FAULT_REMAP_LATE))
+		return mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
+	munmap(to, bytes);
+	if (hypi_fault(HYPI_FAULT_REMAP_BACK))
+		mmap(to, hypi_os.page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	errno = ENOMEM;
+	return MAP_FAILED;
+}
+
 hyp_status hypi_os_move_pages(void *from, void *to, size_t bytes) {
 	if (hypi_fault(HYPI_FAULT_REMAP)) return HYP_ERR_OS;
 	if (hypi_os.address_limit_bytes != 0) return HYP_ERR_UNSUPPORTED; /* both ranges count for a moment */
 	int saved = errno;
 	hyp_status status = HYP_OK;
-	if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == MAP_FAILED) {
+	if (move_mapping(from, to, bytes) == MAP_FAILED) {
 		/* Some errors come after the kernel has taken `to` away (mm/mremap.c): it is mapped again, unless another thread
 		 * had that place first. EINVAL comes before: a kernel that does not know the flag. */
 		status = errno == EINVAL ? HYP_ERR_UNSUPPORTED : HYP_ERR_OS;
