@@ -41,6 +41,17 @@ static double dot_f32(const float *a, const float *b, size_t n) {
 	return s;
 }
 
+static void moments_f32(const float *a, size_t n, float shift, double *ret_sum, double *ret_square) {
+	double sum = 0, square = 0;
+	for (size_t i = 0; i < n; i++) {
+		double d = (double)(a[i] - shift);
+		sum += d;
+		square += d * d;
+	}
+	*ret_sum = sum;
+	*ret_square = square;
+}
+
 static double dot_f64(const double *a, const double *b, size_t n) {
 	double s = 0, c = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -126,6 +137,7 @@ void hypi_fill_reduce_ref(struct hypi_reduce *r) {
 		.sum_i64 = sum_i64,
 		.dot_f32 = dot_f32,
 		.dot_f64 = dot_f64,
+		.moments_f32 = moments_f32,
 		.max_f32 = max_f32,
 		.min_f32 = min_f32,
 		.max_f64 = max_f64,

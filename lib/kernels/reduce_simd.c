@@ -95,6 +95,36 @@ static double sum_f32(const float *a, size_t n) { BLOCKED_SUM_F32(PLAIN, PLAIN_N
 double HYPI_FOR_SET(hypi_abs_sum_f32_)(const float *a, size_t n) { BLOCKED_SUM_F32(ABSOLUTE, ABSOLUTE_N) }
 static double dot_f32(const float *a, const float *b, size_t n) { BLOCKED_SUM_F32(PRODUCT, PRODUCT_N) }
 
+/* Both sums in one pass: chains of 8 in f32, four of each, joined as above. */
+static void moments_f32(const float *a, size_t n, float shift, double *ret_sum, double *ret_square) {
+	const vf by = vf_set1(shift);
+	struct sum_f32 sum = {vd_zero(), vd_zero()}, square = sum;
+	size_t i = 0;
+	while (n - i >= 4 * VF_LANES) {
+		size_t left = (n - i) / (4 * VF_LANES), steps = left < CHAIN_STEPS ? left : CHAIN_STEPS;
+		vf s[4], q[4];
+		HYP_UNROLL
+		for (size_t c = 0; c < 4; c++) s[c] = q[c] = vf_zero();
+		for (size_t end = i + steps * 4 * VF_LANES; i < end; i += 4 * VF_LANES) {
+			HYP_UNROLL
+			for (size_t c = 0; c < 4; c++) {
+				vf d = vf_sub(load_in_order(a + i + c * VF_LANES), by);
+				s[c] = vf_add(s[c], d);
+				q[c] = vf_fma(d, d, q[c]);
+			}
+		}
+		add_to_sum(&sum, vf_add(vf_add(s[0], s[1]), vf_add(s[2], s[3])));
+		add_to_sum(&square, vf_add(vf_add(q[0], q[1]), vf_add(q[2], q[3])));
+	}
+	*ret_sum = total_f32(&sum);
+	*ret_square = total_f32(&square);
+	for (; i < n; i++) {
+		float d = a[i] - shift;
+		*ret_sum += (double)d;
+		*ret_square += (double)d * (double)d;
+	}
+}
+
 /* f64: lane totals s with their rounding errors c (Knuth's two-sum, branch-free). */
 struct sum_f64 {
 	vd s, c;
@@ -397,6 +427,7 @@ void HYPI_FOR_SET(hypi_fill_reduce_)(struct hypi_reduce *r) {
 	r->sum_f64 = sum_f64;
 	r->dot_f32 = dot_f32;
 	r->dot_f64 = dot_f64;
+	r->moments_f32 = moments_f32;
 	r->max_f32 = max_f32;
 	r->min_f32 = min_f32;
 	r->max_f64 = max_f64;

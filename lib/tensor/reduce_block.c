@@ -119,6 +119,28 @@ static void block_variance_f32(const float *x, int64_t n, struct hypi_accumulato
 	if (a->square < 0) a->square = 0;
 }
 
+/* A dense run of F32 in one pass: the mean of the block before is what is taken off the next, so that its squares are
+ * about as small as they can be. The first block has no such mean and is gone through twice, from a cache. What a shift
+ * by m costs is u n m^2, and m^2 is the square of how far two neighbours' means lie apart: summed up, that is at most
+ * four times the sum of squared deviations itself. */
+#define SHIFTED 4096
+static void run_variance_f32(const struct hypi_reduction *r, const float *x, int64_t n, struct hypi_accumulator *a) {
+	int64_t at = n < HYPI_BLOCK ? n : HYPI_BLOCK;
+	block_variance_f32(x, at, a);
+	a->count = at;
+	double mean = a->f;
+	for (; at < n; at += SHIFTED) {
+		int64_t m = n - at < SHIFTED ? n - at : SHIFTED;
+		double sum, square;
+		float shift = (float)mean;
+		hypi_kernels()->reduce.moments_f32(x + at, (size_t)m, shift, &sum, &square);
+		double moved = sum / (double)m, rest = square - sum * moved;
+		mean = (double)shift + moved;
+		struct hypi_accumulator b = {mean, rest < 0 ? 0 : rest, 0, m, -1};
+		hypi_reduce_join(r, a, &b);
+	}
+}
+
 static void block_variance(const double *x, int64_t n, struct hypi_accumulator *a) {
 	double deviation[HYPI_BLOCK];
 	a->f = hypi_kernels()->reduce.sum_f64(x, (size_t)n) / (double)n;
@@ -173,7 +195,11 @@ static void one_block(const struct hypi_reduction *r, const char *data, int64_t 
 
 /* A dense run of a type that a kernel takes whole. */
 static bool whole_run(const struct hypi_reduction *r, const char *data, int64_t n, struct hypi_accumulator *a) {
-	if (hypi_reduce_is_boolean(r->op) || hypi_reduce_is_variance(r->op)) return false;
+	if (hypi_reduce_is_boolean(r->op)) return false;
+	if (hypi_reduce_is_variance(r->op)) {
+		if (r->dtype == HYP_F32) run_variance_f32(r, (const float *)(const void *)data, n, a);
+		return r->dtype == HYP_F32;
+	}
 	if (r->real) {
 		enum hypi_num num = hypi_num_of(r->dtype);
 		if (!hypi_num_is_exact(r->dtype) || (num != HYPI_F32 && num != HYPI_F64)) return false;

@@ -26,6 +26,16 @@ static void one_sum(struct check_run *run, size_t n, enum place place) {
 	check_result(run, fabsl((long double)got - sum) <= 12 * U32 * size, "sum_f32 n %zu", n);
 	got = run->k->reduce.dot_f32(a, b, n);
 	check_result(run, fabsl((long double)got - dot) <= 13 * U32 * dot_size, "dot_f32 n %zu", n);
+	float shift = random_below(2) == 0 ? 0 : (float)random_unit() * 100;
+	long double d_sum = 0, d_size = 0, d_square = 0;
+	for (size_t i = 0; i < n; i++) {
+		long double d = (long double)(a[i] - shift);
+		d_sum += d, d_size += fabsl(d), d_square += d * d;
+	}
+	double square;
+	run->k->reduce.moments_f32(a, n, shift, &got, &square);
+	check_result(run, fabsl((long double)got - d_sum) <= 12 * U32 * d_size, "moments_f32 n %zu: sum", n);
+	check_result(run, fabsl((long double)square - d_square) <= 14 * U32 * d_square, "moments_f32 n %zu: square", n);
 	got = run->k->ternary.abs_sum_f32(a, n);
 	check_result(run, fabsl((long double)got - size) <= 12 * U32 * size, "abs_sum_f32 n %zu", n);
 }
