@@ -106,6 +106,37 @@ HYP_API HYP_NODISCARD hyp_status hyp_cleanup_stats_get(hyp_pool *pool, hyp_clean
  * most 64. */
 HYP_API size_t hyp_cleanup_history(hyp_cleanup_result *ret_results, size_t capacity);
 
+/* ---- blocks by pointer ----
+ * hypool never moves them, but a program that knows all of its pointers to a block can, and these functions say when that
+ * is worth while and carry it out. They know the spans of the calling thread: a block that another thread allocated, a
+ * large one, and one that hardening or the profiler keeps apart is never worth moving. Cost of a question: the page map,
+ * and now and then a look at the thread's spans of the block's size. */
+
+/* Whether moving this block now would help to empty its span: the span is one of the sparsest of its size, and the others
+ * have room for what they hold. `p` is a live block, by its first byte. */
+HYP_API bool hyp_defrag_hint(const void *p);
+
+typedef struct hyp_defrag_info {
+	size_t block_bytes;   /* usable; 0: hypool does not know the pointer */
+	size_t span_bytes;    /* of the span that it lies in; large: of the block */
+	uint32_t span_blocks; /* that the span can hold; 1: a large block */
+	uint32_t span_live;   /* of them in use, those that the thread keeps for its next requests included; 0: not known */
+	uint32_t class_spans; /* of the thread's spans of this size, those that are not full */
+	double class_use;     /* of these spans, which part is in use; 0: none */
+	bool mine;            /* the calling thread's: what was said of span and size is known */
+	bool worth;           /* as hyp_defrag_hint */
+} hyp_defrag_info;
+
+/* The same of many blocks, in one look at the spans of each size: cheaper than as many hints. NULL is a pointer that hypool
+ * does not know. */
+HYP_API void hyp_defrag_query(const void *const *pointers, size_t count, hyp_defrag_info *ret_infos);
+
+/* Moves those of `count` blocks of a pool (NULL: the default one) that are worth it to fuller spans, and frees them where
+ * they were: ret_moved[i] is where the i-th is now, NULL: it stayed. The caller then mends its own pointers; nobody may
+ * use the blocks meanwhile. No pointer may occur twice. Alignments are kept. Returns how many moved. Batches of hundreds
+ * are cheapest: each begins and ends with a trim of what the thread keeps. */
+HYP_API size_t hyp_defrag_move(hyp_pool *pool, void *const *pointers, size_t count, void **ret_moved);
+
 /* ---- what a program can give back itself ---- */
 
 /* Asked to give back at least `wanted_bytes`; returns how many it freed, by its own count. Called outside every lock,
