@@ -21,9 +21,9 @@ extern "C" {
 typedef enum hyp_tracking_level {
 	HYP_TRACKING_NONE,     /* nothing */
 	HYP_TRACKING_BASIC,    /* the timeline of memory in use */
-	HYP_TRACKING_STANDARD, /* and call sites, one sample in 4 MiB */
-	HYP_TRACKING_DETAILED, /* one sample in 1 MiB */
-	HYP_TRACKING_DEBUG     /* one sample in 256 KiB, and the last single events */
+	HYP_TRACKING_STANDARD, /* and call sites, one sample in 16 MiB, or in profile_mean when that is set */
+	HYP_TRACKING_DETAILED, /* one sample in 4 MiB */
+	HYP_TRACKING_DEBUG     /* one sample in 1 MiB, and the last single events */
 } hyp_tracking_level;
 
 /* Switches at run time; threads follow in their next slow path. HYP_ERR_INVALID: no such level; HYP_ERR_NO_MEMORY. */

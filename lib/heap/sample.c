@@ -3,13 +3,19 @@
 
 #include "core/meta.h"
 #include "heap/fast.h"
+#include "heap/harden.h"
 
 #include <errno.h>
 
 _Atomic uint32_t hypi_sample_generation;
 _Atomic(const hypi_sample_hooks *) hypi_sample_hooks_on;
 static _Atomic uint64_t mean_bytes_now;
-enum { NEAR = 32, TRIM_BYTES = 32768 }; /* NEAR: allocations at a time, when the picked one is near */
+enum {
+	NEAR = 32, /* allocations at a time, when the picked one is near */
+	TRIM_BYTES = 32768,
+	COARSE_BYTES = 16384, /* see class_of_pick */
+	COARSE_MEAN = 65536
+};
 static hypi_lock sample_lock;           /* the engine's sampled heap */
 
 uint64_t hypi_sample_mean(void) { return hypi_load_relaxed(&mean_bytes_now); }
@@ -218,6 +224,14 @@ static void *take(hypi_engine *engine, unsigned c, bool *ret_zeroed) {
 	return p;
 }
 
+/* Where picks are rare, they share the spans of a few classes: the powers of two. A class of its own for each size would
+ * cost a page for each. Not for hardened blocks, whose class is checked against what was asked. */
+static unsigned class_of_pick(const hypi_heap *heap, unsigned c) {
+	size_t bytes = hypi_class_bytes(c);
+	if (heap->sampler->mean_bytes < COARSE_MEAN || bytes > COARSE_BYTES || hypi_hardens(heap->engine)) return c;
+	return hypi_class_of(bytes <= 32 ? 32 : (size_t)1 << (hypi_log2_floor(bytes - 1) + 1));
+}
+
 void *hypi_sample_small(hypi_heap *heap, unsigned c, size_t asked, bool *ret_zeroed) {
 	notice(heap);
 	if (heap->sampler == NULL) return NULL;
@@ -234,7 +248,7 @@ void *hypi_sample_small(hypi_heap *heap, unsigned c, size_t asked, bool *ret_zer
 	}
 	heap->busy = was_busy;
 	if (!picked) return NULL;
-	void *p = take(heap->engine, c, ret_zeroed);
+	void *p = take(heap->engine, class_of_pick(heap, c), ret_zeroed);
 	if (p != NULL) tell_alloc(p, asked, hypi_class_bytes(c), heap->sampler->mean_bytes);
 	return p;
 }

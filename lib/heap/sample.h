@@ -47,7 +47,8 @@ typedef struct hypi_sampler {
 	hypi_sampled_class classes[HYPI_CLASSES];
 } hypi_sampler;
 
-/* What was picked. `usable`: bytes behind p; `scale`: how many allocations of its size it stands for. Called by the
+/* What was picked. `usable`: bytes of its size class, the block itself may be larger (hypi_sample_small), so what on_free
+ * is told may be more; `scale`: how many allocations of its size it stands for. Called by the
  * thread that allocates or frees, outside every lock; may allocate: what happens inside is not picked. */
 typedef struct hypi_sample_hooks {
 	void (*on_alloc)(void *p, size_t asked, size_t usable, double scale);

@@ -1,6 +1,7 @@
 /* tracking/pools.c: see tracking/pools.h. Lock: the profile's; the engines lock is taken inside it. */
 #include "tracking/pools.h"
 
+#include "base/option.h"
 #include "base/out.h"
 #include "heap/sample.h"
 #include "tracking/profile.h"
@@ -20,8 +21,10 @@ static uint32_t slot_of(uint64_t serial) { return serial & (SLOTS - 1); }
 
 uint64_t hypi_tracking_mean_of(hyp_tracking_level level) {
 	static const uint64_t means[] = {
-		[HYP_TRACKING_STANDARD] = 4 << 20, [HYP_TRACKING_DETAILED] = 1 << 20, [HYP_TRACKING_DEBUG] = 256 << 10};
-	return (unsigned)level < HYP_ARRAY_LEN(means) ? means[level] : 0;
+		[HYP_TRACKING_STANDARD] = 16 << 20, [HYP_TRACKING_DETAILED] = 4 << 20, [HYP_TRACKING_DEBUG] = 1 << 20};
+	if ((unsigned)level >= HYP_ARRAY_LEN(means) || means[level] == 0) return 0;
+	bool chosen = hypi_option_source_of(HYPI_OPTION_profile_mean) != HYPI_FROM_DEFAULT;
+	return chosen ? hypi_option_get(HYPI_OPTION_profile_mean) : means[level];
 }
 
 /* ---- numbers ---- */

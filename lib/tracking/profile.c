@@ -141,17 +141,17 @@ static void change_live(double bytes) {
 	hypi_store_relaxed(&P->live_now, (uint64_t)P->live_bytes);
 }
 
-static void count_alloc(hypi_site *site, const hypi_pick *pick, size_t usable) {
+static void count_alloc(hypi_site *site, const hypi_pick *pick) {
 	double scale = (double)pick->scale, bytes = (double)pick->asked * scale;
 	keep_peak(site);
 	site->last_ms = pick->born_ms;
 	site->picks++;
-	site->pick_bytes += usable;
+	site->pick_bytes += pick->asked + pick->slack;
 	site->live_picks++;
-	site->live_pick_bytes += usable;
+	site->live_pick_bytes += pick->asked + pick->slack;
 	site->count += scale;
 	site->bytes += bytes;
-	site->slack_bytes += (double)(usable - pick->asked) * scale;
+	site->slack_bytes += (double)pick->slack * scale;
 	site->live_count += scale;
 	site->live_bytes += bytes;
 	if (site->live_bytes > site->peak_bytes) site->peak_bytes = site->live_bytes;
@@ -177,6 +177,7 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 	unsigned depth = hypi_unwind(stack, frames, HYPI_FRAMES);
 	on_look(hypi_os_now_coarse_ms());
 	hypi_pick pick = {.address = (uintptr_t)p, .asked = asked, .scale = (float)scale, .born_ms = hypi_profile_now_ms()};
+	pick.slack = usable - asked > UINT32_MAX ? UINT32_MAX : (uint32_t)(usable - asked);
 	hypi_trace_alloc((uintptr_t)p, asked, pick.born_ms);
 	hypi_probe_alloc((uintptr_t)p, asked, scale);
 	hypi_lock_take(&P->lock);
@@ -189,20 +190,20 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 		pick.site = site_of(frames, depth, pool, pick.born_ms);
 		place(&pick);
 		P->pick_count++;
-		count_alloc(&P->sites[pick.site], &pick, usable);
+		count_alloc(&P->sites[pick.site], &pick);
 		hypi_timeline_event(HYP_EVENT_ALLOC, (uintptr_t)p, asked, pick.site, P->live_bytes);
 	}
 	hypi_unlock(&P->lock);
 	hypi_leaks_look(hypi_os_now_coarse_ms());
 }
 
-static void count_free(hypi_pick *pick, size_t usable, uint32_t now_ms) {
+static void count_free(hypi_pick *pick, uint32_t now_ms) {
 	hypi_site *site = &P->sites[pick->site];
 	double scale = (double)pick->scale, bytes = (double)pick->asked * scale;
 	uint32_t life_ms = now_ms - pick->born_ms;
 	keep_peak(site);
 	site->live_picks--;
-	site->live_pick_bytes -= usable;
+	site->live_pick_bytes -= pick->asked + pick->slack;
 	site->live_count -= scale;
 	site->live_bytes -= bytes;
 	if (site->live_picks == 0) { /* no rounding left behind */
@@ -225,7 +226,7 @@ static void drop_pool(uint32_t pool) {
 	uint32_t now_ms = hypi_profile_now_ms();
 	for (size_t i = 0; i < P->pick_capacity;) {
 		hypi_pick *pick = &P->picks[i];
-		if (pick->address != 0 && P->sites[pick->site].pool == pool) count_free(pick, pick->asked, now_ms);
+		if (pick->address != 0 && P->sites[pick->site].pool == pool) count_free(pick, now_ms);
 		else i++;
 	}
 }
@@ -236,12 +237,13 @@ void hypi_profile_refresh(void) {
 }
 
 static void on_free(void *p, size_t usable) {
+	(void)usable; /* the pick knows what it counted */
 	uint32_t now_ms = hypi_profile_now_ms();
 	hypi_trace_free((uintptr_t)p, now_ms);
 	hypi_probe_free((uintptr_t)p);
 	hypi_lock_take(&P->lock);
 	hypi_pick *pick = hypi_profile_pick_of((uintptr_t)p);
-	if (pick != NULL) count_free(pick, usable, now_ms);
+	if (pick != NULL) count_free(pick, now_ms);
 	hypi_unlock(&P->lock);
 }
 

@@ -45,7 +45,7 @@ typedef struct hypi_pick {
 	uint64_t asked;
 	uint32_t site, born_ms;
 	float scale;
-	uint32_t thread;
+	uint32_t slack; /* usable minus asked; at most UINT32_MAX */
 } hypi_pick;
 
 typedef struct hypi_profile {

@@ -24,6 +24,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { DEBUG_EVENTS = 1024 }; /* kept at level debug when the option does not say */
+
 static _Atomic int level_now;
 
 hyp_tracking_level hyp_tracking_get_level(void) { return (hyp_tracking_level)hypi_load_relaxed(&level_now); }
@@ -34,7 +36,7 @@ hyp_status hyp_tracking_set_level(hyp_tracking_level level) {
 	hypi_process_init();
 	if (level != HYP_TRACKING_NONE) {
 		uint64_t events = hypi_option_get(HYPI_OPTION_events);
-		if (events == 0 && level >= HYP_TRACKING_DEBUG) events = 4096;
+		if (events == 0 && level >= HYP_TRACKING_DEBUG) events = DEBUG_EVENTS;
 		if (!hypi_timeline_start(hypi_option_get(HYPI_OPTION_timeline), (uint32_t)events)) return HYP_ERR_NO_MEMORY;
 		hypi_tracking_listen();
 	} else {

@@ -125,7 +125,7 @@ def trace():
     events = data["traceEvents"]
     check(all(e["ph"] in "CiM" and "pid" in e and "name" in e for e in events))
     check(all(isinstance(e["ts"], (int, float)) for e in events if e["ph"] != "M"))
-    check(sum(e["name"] == "allocate" for e in events) > 1000)
+    check(sum(e["name"] == "allocate" for e in events) > 400)
     return True
 
 
