@@ -16,7 +16,7 @@ enum {
 	COARSE_BYTES = 16384, /* see class_of_pick */
 	COARSE_MEAN = 65536
 };
-static hypi_lock sample_lock;           /* the engine's sampled heap */
+static hypi_lock sample_lock; /* the engine's sampled heap */
 
 uint64_t hypi_sample_mean(void) { return hypi_load_relaxed(&mean_bytes_now); }
 
