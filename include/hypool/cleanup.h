@@ -45,8 +45,10 @@ typedef struct hyp_cleanup_request {
 	uint64_t least_idle_ms; /* since they were last locked, by the pool's clock (hypool/handle.h); 0 */
 	size_t least_bytes;     /* as asked for; 0 */
 	size_t most_bytes;      /* 0: no bound */
-	/* When the moving ends early. The next cleanup of the pool goes on where it ended. */
-	uint64_t budget_ms;  /* 100; 0: no bound */
+	size_t most_held_bytes; /* 4 MiB; 0: no bound. While a block is copied whoever wants to lock it waits: larger ones
+	                         * are left alone, as locked ones are */
+	/* When the moving ends early, looked at before each block. The next cleanup of the pool goes on where it ended. */
+	uint64_t budget_ms;  /* 100; 0: no bound. Planning is not cut short, but counts */
 	size_t budget_bytes; /* copied; 0: no bound */
 } hyp_cleanup_request;
 
@@ -61,7 +63,9 @@ typedef struct hyp_cleanup_result {
 	uint64_t when_ms;             /* it began; monotonic clock */
 	uint64_t duration_ns;         /* all of it */
 	uint64_t moving_ns;           /* of that, the time that the budget is about: planning and moving */
+	uint64_t planning_ns;         /* of that, planning; 0: it went on with a plan made before */
 	uint64_t longest_ns;          /* the longest that any one block could not be locked */
+	uint64_t longest_bytes;       /* the largest block that was copied */
 	uint64_t planned_blocks;      /* to move, by the plan */
 	uint64_t planned_bytes;       /* of them */
 	uint64_t planned_freed_bytes; /* of spans that the plan empties, less those that it fills anew */
@@ -133,8 +137,8 @@ HYP_API void hyp_defrag_query(const void *const *pointers, size_t count, hyp_def
 
 /* Moves those of `count` blocks of a pool (NULL: the default one) that are worth it to fuller spans, and frees them where
  * they were: ret_moved[i] is where the i-th is now, NULL: it stayed. The caller then mends its own pointers; nobody may
- * use the blocks meanwhile. No pointer may occur twice. Alignments are kept. Returns how many moved. Batches of hundreds
- * are cheapest: each begins and ends with a trim of what the thread keeps. */
+ * use the blocks meanwhile. No pointer may occur twice. Alignments are kept. Returns how many moved. Batches of thousands
+ * are cheapest: each begins and ends with a return of what the thread keeps for its next requests, and sorts its spans. */
 HYP_API size_t hyp_defrag_move(hyp_pool *pool, void *const *pointers, size_t count, void **ret_moved);
 
 /* ---- what a program can give back itself ---- */

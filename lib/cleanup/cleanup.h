@@ -48,7 +48,7 @@ typedef struct hypi_move {
 typedef struct hypi_plan {
 	hyp_cleanup_request request; /* that it was made for */
 	hypi_vessel *vessels;        /* open addressing by key; in one mapping with the moves */
-	size_t vessel_capacity;
+	size_t vessel_capacity, vessel_count;
 	hypi_move *moves;
 	size_t move_count, next;
 	size_t mapped_bytes;

@@ -94,6 +94,7 @@ static bool may_move(const census *c, const hypi_slot *slot, size_t bytes) {
 	const hyp_cleanup_request *r = c->request;
 	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
 	if (bytes < r->least_bytes || (r->most_bytes != 0 && bytes > r->most_bytes)) return false;
+	if (r->most_held_bytes != 0 && bytes > r->most_held_bytes) return false;
 	if (c->now_ms - hypi_load_relaxed(&s->made_ms) < r->least_age_ms) return false;
 	return c->now_ms - hypi_load_relaxed(&s->used_ms) >= r->least_idle_ms;
 }
@@ -112,7 +113,11 @@ static void meet(void *context, hyp_handle handle, const hypi_slot *slot) {
 	if (seen.key == NULL || plan->move_count == c->room) return;
 	size_t bytes = hypi_load_relaxed(&s->bytes), at = place_of(plan, seen.key);
 	hypi_vessel *v = &plan->vessels[at];
-	if (v->key == NULL) *v = seen;
+	if (v->key == NULL) {
+		if (plan->vessel_count >= plan->vessel_capacity / 4 * 3) return; /* more came than there were: next time */
+		plan->vessel_count++;
+		*v = seen;
+	}
 	if (v->class_index != seen.class_index || v->mine != seen.mine) return; /* the record is another's by now */
 	bool large = seen.class_index == HYPI_CLASSES;
 	uint32_t weight = large ? (uint32_t)hypi_slices_of(hypi_handle_host_usable(c->pool, s)) : 1;
@@ -247,8 +252,10 @@ void hypi_plan_fini(hypi_plan *plan) {
 	memset(plan, 0, sizeof *plan);
 }
 
-static bool map_plan(hypi_plan *plan, size_t handles, hypi_move **ret_scratch, hypi_vessel ***ret_order) {
-	plan->vessel_capacity = (size_t)1 << hypi_log2_ceil(2 * handles + 2);
+/* Room for so many handles, and for as many vessels: at most one a slice in use, and one an arena. */
+static bool map_plan(hypi_plan *plan, size_t handles, size_t slices, hypi_move **ret_scratch,
+                     hypi_vessel ***ret_order) {
+	plan->vessel_capacity = (size_t)1 << hypi_log2_ceil(2 * (handles < slices ? handles : slices) + 32);
 	size_t vessels = plan->vessel_capacity * sizeof *plan->vessels, moves = (handles + 1) * sizeof *plan->moves;
 	plan->mapped_bytes = hypi_round_up(vessels + 2 * moves + (handles + 1) * sizeof(void *), hypi_os.page_bytes);
 	char *p = hypi_os_map(plan->mapped_bytes, hypi_os.page_bytes);
@@ -276,13 +283,16 @@ bool hypi_plan_make(hypi_plan *plan, hyp_pool *pool, hypi_heap *mine, const hyp_
 	handles += handles / 8 + 16; /* some may come meanwhile */
 	hypi_move *scratch;
 	hypi_vessel **order;
-	if (!map_plan(plan, handles, &scratch, &order)) return memset(plan, 0, sizeof *plan), false;
+	hypi_large_pool *large = &pool->engine.large;
+	hypi_lock_take(&large->lock);
+	size_t slices = large->used_slices + large->arenas;
+	hypi_unlock(&large->lock);
+	if (!map_plan(plan, handles, slices, &scratch, &order)) return memset(plan, 0, sizeof *plan), false;
 	uint32_t now_ms = (uint32_t)hypi_os_now_coarse_ms();
 	census c = {.pool = pool, .mine = mine, .request = request, .plan = plan, .room = handles, .now_ms = now_ms};
 	hypi_handles_walk(pool, meet, &c);
 	uint64_t by_pointer[HYPI_CLASSES];
 	count_pointers(&c, by_pointer);
-	hypi_large_pool *large = &pool->engine.large;
 	hypi_lock_take(&large->lock);
 	size_t count = 0, arena_room = weigh_arenas(plan, large);
 	plan->arenas_made = large->arenas_made;

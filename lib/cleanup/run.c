@@ -15,14 +15,18 @@
 #include <errno.h>
 #include <string.h>
 
-enum { HISTORY = 64 };
+enum { HISTORY = 64, MOST_HELD_BYTES = 4 << 20 /* a millisecond or two, with the page faults of the new place */ };
 
 static hyp_cleanup_result history[HISTORY]; /* table lock */
 static uint64_t history_count;
 
 void hyp_cleanup_request_init(hyp_cleanup_request *ret_request) {
-	*ret_request = (hyp_cleanup_request){
-		.struct_bytes = sizeof *ret_request, .compact = true, .purge = true, .device = -1, .budget_ms = 100};
+	*ret_request = (hyp_cleanup_request){.struct_bytes = sizeof *ret_request,
+	                                     .compact = true,
+	                                     .purge = true,
+	                                     .device = -1,
+	                                     .budget_ms = 100,
+	                                     .most_held_bytes = MOST_HELD_BYTES};
 }
 
 /* ---- moving ---- */
@@ -98,6 +102,7 @@ static bool move_one(mover *m, const hypi_move *move) {
 		m->result->moved_blocks++;
 		m->result->moved_bytes += move->bytes;
 		if (held_ns > m->result->longest_ns) m->result->longest_ns = held_ns;
+		if (move->bytes > m->result->longest_bytes) m->result->longest_bytes = move->bytes;
 		put_aside(m, (void *)block.address);
 	} else {
 		if (status == HYP_ERR_BUSY) m->result->locked_blocks++;
@@ -126,7 +131,8 @@ static void move_all(mover *m) {
 /* Whether two requests choose the same blocks. */
 static bool is_same(const hyp_cleanup_request *a, const hyp_cleanup_request *b) {
 	return a->least_age_ms == b->least_age_ms && a->least_idle_ms == b->least_idle_ms &&
-	       a->least_bytes == b->least_bytes && a->most_bytes == b->most_bytes;
+	       a->least_bytes == b->least_bytes && a->most_bytes == b->most_bytes &&
+	       a->most_held_bytes == b->most_held_bytes;
 }
 
 static hyp_status compact(hypi_cleanup *record, hypi_heap *heap, const hyp_cleanup_request *request,
@@ -137,6 +143,7 @@ static hyp_status compact(hypi_cleanup *record, hypi_heap *heap, const hyp_clean
 	if (!goes_on) {
 		if (!hypi_plan_make(plan, record->pool, heap, request)) return HYP_ERR_NO_MEMORY;
 		plan->request = *request;
+		result->planning_ns = hypi_os_now_ns() - start_ns;
 	}
 	result->planned_blocks = plan->move_count;
 	result->planned_bytes = plan->planned_bytes;
