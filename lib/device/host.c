@@ -47,11 +47,9 @@ hyp_status hypi_host_describe(void *context, hyp_device_info *ret_info) {
 	info->unified_memory = info->host_accessible = true;
 	info->compute_units = machine.cores;
 	info->numa_nodes = machine.numa_nodes;
-	/* What hwloc says of memory can be wrong in a virtual machine; the system's own count limits it. */
+	/* What hwloc says of memory can be wrong in a virtual machine, either way: the system's own count goes first. */
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE), available = sysconf(_SC_AVPHYS_PAGES);
-	info->memory_bytes = machine.memory_bytes;
-	if (pages > 0 && (info->memory_bytes == 0 || (uint64_t)pages * (uint64_t)page < info->memory_bytes))
-		info->memory_bytes = (uint64_t)pages * (uint64_t)page;
+	info->memory_bytes = pages > 0 ? (uint64_t)pages * (uint64_t)page : machine.memory_bytes;
 	info->memory_free_bytes = available > 0 ? (uint64_t)available * (uint64_t)page : 0;
 	info->memory_bandwidth_gbps = hypi_topology_read_gbps();
 	info->memory_latency_ns = hypi_topology_latency_ns();

@@ -13,17 +13,21 @@
 
 /* Where D is the address that results go to: how many leading elements until it is aligned for stream stores, or
  * n if the result is small. */
-#define STREAM_FROM_BYTES ((size_t)16 << 20)
+#define STREAM_FROM_BYTES HYPI_LARGE_BYTES
+#define STREAM_PIECE_BYTES ((size_t)2 << 10) /* of a piece of a large result: below that a fence costs too much */
 
-static inline size_t plain_elements(const void *dst, size_t n, size_t element_bytes, size_t vector_bytes) {
-	if (HYP_LIKELY(n * element_bytes < STREAM_FROM_BYTES)) return n;
+static inline size_t plain_elements(const void *dst, size_t n, size_t element_bytes, size_t vector_bytes,
+                                    size_t from_bytes) {
+	if (HYP_LIKELY(n * element_bytes < from_bytes)) return n;
 	size_t off = (uintptr_t)dst % vector_bytes;
 	return off % element_bytes != 0 ? n : (vector_bytes - off) % vector_bytes / element_bytes;
 }
 
 /* The body of a kernel: out = expr, where LOAD_A and LOAD_B give vectors a and b at element i, whole or the first r. */
 #define LOOP(V, type, load_a, load_b, load_a_n, load_b_n, fn) \
-	size_t i = 0, plain = plain_elements(d, n, sizeof(type), sizeof(V)); \
+	LOOP_FROM(STREAM_FROM_BYTES, V, type, load_a, load_b, load_a_n, load_b_n, fn)
+#define LOOP_FROM(from_bytes, V, type, load_a, load_b, load_a_n, load_b_n, fn) \
+	size_t i = 0, plain = plain_elements(d, n, sizeof(type), sizeof(V), from_bytes); \
 	if (HYP_UNLIKELY(plain < n)) { \
 		if (plain > 0) { \
 			size_t r = plain; \
@@ -69,6 +73,18 @@ static inline size_t plain_elements(const void *dst, size_t n, size_t element_by
 		const type *q = b; \
 		V x = V##_set1(*(const type *)a); \
 		LOOP(V, type, x, V##_load(q + i), x, V##_load_n(q + i, r), fn) \
+	} \
+	static void name##_piece_vv(void *dst, const void *a, const void *b, size_t n) { \
+		type *d = dst; \
+		const type *p = a, *q = b; \
+		LOOP_FROM(STREAM_PIECE_BYTES, V, type, V##_load(p + i), V##_load(q + i), V##_load_n(p + i, r), \
+		          V##_load_n(q + i, r), fn) \
+	} \
+	static void name##_piece_vs(void *dst, const void *a, const void *b, size_t n) { \
+		type *d = dst; \
+		const type *p = a; \
+		V y = V##_set1(*(const type *)b); \
+		LOOP_FROM(STREAM_PIECE_BYTES, V, type, V##_load(p + i), y, V##_load_n(p + i, r), y, fn) \
 	}
 
 #define UNARY(V, type, name, fn) \
@@ -160,10 +176,17 @@ static void fma_s_f64(double *d, const double *a, double s, double b, size_t n) 
 	LOOP(vd, double, vd_load(a + i), y, vd_load_n(a + i, r), y, FMA_D)
 }
 
+#define SET_PIECE(slot, name) ((slot)[HYPI_VV] = name##_piece_vv, (slot)[HYPI_VS] = name##_piece_vs)
 #define SET_FLOAT(e, num, t) \
 	do { \
 		SET_NUMBER(e, num, t); \
 		(e)->unary[num][HYPI_SQRT] = sqrt_##t; \
+		SET_PIECE((e)->piece[num][HYPI_ADD], add_##t); \
+		SET_PIECE((e)->piece[num][HYPI_SUB], sub_##t); \
+		SET_PIECE((e)->piece[num][HYPI_MUL], mul_##t); \
+		SET_PIECE((e)->piece[num][HYPI_DIV], div_##t); \
+		SET_PIECE((e)->piece[num][HYPI_MIN], min_##t); \
+		SET_PIECE((e)->piece[num][HYPI_MAX], max_##t); \
 		(e)->fma_##t = fma_##t; \
 		(e)->fma_s_##t = fma_s_##t; \
 	} while (0)

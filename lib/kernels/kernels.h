@@ -83,8 +83,13 @@ typedef void hypi_binary_fn(void *dst, const void *a, const void *b, size_t n);
 typedef void hypi_compare_fn(uint8_t *dst, const void *a, const void *b, size_t n); /* 0 or 1 each */
 typedef void hypi_unary_fn(void *dst, const void *a, size_t n);
 
+/* A result of so many bytes will not fit the caches: kernels write it past them. */
+#define HYPI_LARGE_BYTES ((size_t)16 << 20)
+
 struct hypi_elementwise {
 	hypi_binary_fn *binary[HYPI_NUM_COUNT][HYPI_BINARY_COUNT][HYPI_FORM_COUNT];
+	/* The same for a piece of a result of HYPI_LARGE_BYTES and more. NULL where there is none, and for HYPI_SV. */
+	hypi_binary_fn *piece[HYPI_NUM_COUNT][HYPI_BINARY_COUNT][HYPI_FORM_COUNT];
 	hypi_compare_fn *compare[HYPI_NUM_COUNT][HYPI_COMPARE_COUNT][HYPI_FORM_COUNT];
 	hypi_unary_fn *unary[HYPI_NUM_COUNT][HYPI_UNARY_COUNT]; /* NULL where the type has no such operation */
 	/* dst = a * s + b, one rounding; b may be one scalar (the _s form) */

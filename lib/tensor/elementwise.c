@@ -18,7 +18,8 @@ struct plan {
 	enum hypi_num num; /* what it is computed in */
 	enum hypi_num result_num;
 	hyp_dtype result;
-	hypi_binary_fn *kernel[HYPI_FORM_COUNT];
+	hypi_binary_fn *kernel[HYPI_FORM_COUNT], *piece[HYPI_FORM_COUNT];
+	bool in_pieces; /* a large result that is walked row by row: its rows are pieces of it */
 	hypi_compare_fn *compare[HYPI_FORM_COUNT];
 	hypi_binary_fn *loop;
 	int logical; /* hyp_binary_op */
@@ -74,7 +75,10 @@ static hyp_status make_plan(hyp_binary_op op, hyp_dtype a, hyp_dtype b, struct p
 	int k = kernel_op(op, promoted);
 	p->kind = k >= 0 ? PLAN_KERNEL : PLAN_LOOP;
 	if (k >= 0)
-		for (int f = 0; f < HYPI_FORM_COUNT; f++) p->kernel[f] = e->binary[p->num][k][f];
+		for (int f = 0; f < HYPI_FORM_COUNT; f++) {
+			p->kernel[f] = e->binary[p->num][k][f];
+			p->piece[f] = e->piece[p->num][k][f];
+		}
 	else p->loop = hypi_binary_loop(op, p->num);
 	return HYP_OK;
 }
@@ -130,6 +134,8 @@ static void body(void *context, char *const *data, const int64_t *stride, int64_
 	if (direct_out && (direct_a || one_a) && (direct_b || one_b) && !(one_a && one_b) && !(loop && (one_a || one_b))) {
 		enum hypi_form form = one_a ? HYPI_SV : one_b ? HYPI_VS : HYPI_VV;
 		if (loop) p->loop(data[0], data[1], data[2], (size_t)n);
+		else if (p->in_pieces && p->piece[form] != NULL)
+			p->piece[form](data[0], data[1], one_b ? sb : data[2], (size_t)n);
 		else call(p, form, data[0], one_a ? sa : data[1], one_b ? sb : data[2], (size_t)n);
 		return;
 	}
@@ -208,6 +214,8 @@ static hyp_status walk(hyp_binary_op op, struct plan *p, struct operand *a, stru
 		p->dtype_out = out->dtype;
 		struct hypi_iter it;
 		hypi_iter_init(&it, out->rank, out->shape, 3, tensors, data);
+		p->in_pieces = p->kind == PLAN_KERNEL && it.rank > 1 &&
+		               (size_t)it.total * hypi_num_bytes[p->result_num] >= HYPI_LARGE_BYTES;
 		hypi_iter_parallel(&it, p->dear ? GRAIN_DEAR : GRAIN_CHEAP, body, p);
 	}
 	while (pinned-- > 0)

@@ -6,22 +6,17 @@
 #include <hypool/tensor.h>
 
 #include "fast_device.h"
+#include "kernels/kernels.h"
 
-#include <check.h>
+#define OUTCOME_ERROR hyp_device_last_error()
+#include "outcome.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define OK(call) ck_assert_msg((call) == HYP_OK, "%s: %s", #call, hyp_device_last_error())
-#define REFUSED(status, call) \
-	do { \
-		hyp_status got_ = (call); \
-		ck_assert_msg(got_ == (status), "%s: %s (%s)", #call, hyp_status_name(got_), hyp_device_last_error()); \
-		ck_assert(hyp_device_last_error()[0] != '\0'); \
-	} while (0)
 
 /* ---- machines ---- */
 
@@ -45,10 +40,10 @@ START_TEST(synthetic_machine) {
 	ck_assert_uint_eq(node.pus, 8);
 	ck_assert(node.memory_bytes >= (uint64_t)7 << 30);
 	ck_assert(node.attribute_bandwidth_gbps == 0);
-	REFUSED(HYP_ERR_NOT_FOUND, hyp_topology_node(t, 4, &node));
+	REFUSED(HYP_ERR_NOT_FOUND, "", hyp_topology_node(t, 4, &node));
 	hyp_topology_close(t);
-	REFUSED(HYP_ERR_INVALID, hyp_topology_synthetic("no such:thing", &t));
-	REFUSED(HYP_ERR_INVALID, hyp_topology_synthetic(NULL, &t));
+	REFUSED(HYP_ERR_INVALID, "", hyp_topology_synthetic("no such:thing", &t));
+	REFUSED(HYP_ERR_INVALID, "", hyp_topology_synthetic(NULL, &t));
 	hyp_topology_close(NULL);
 }
 END_TEST
@@ -72,7 +67,7 @@ START_TEST(xml_machine) {
 	ck_assert(node.attribute_bandwidth_gbps > 104.8 && node.attribute_bandwidth_gbps < 104.9);
 	ck_assert(node.attribute_latency_ns == 81);
 	hyp_topology_close(t);
-	REFUSED(HYP_ERR_INVALID, hyp_topology_xml("/nonexistent.xml", &t));
+	REFUSED(HYP_ERR_INVALID, "", hyp_topology_xml("/nonexistent.xml", &t));
 }
 END_TEST
 
@@ -83,7 +78,7 @@ START_TEST(this_machine) {
 	OK(hyp_topology_describe(t, &info));
 	ck_assert(info.this_machine && info.cores >= 1 && info.pus >= info.cores && info.numa_nodes >= 1);
 	info.struct_bytes = 3;
-	REFUSED(HYP_ERR_INVALID, hyp_topology_describe(t, &info));
+	REFUSED(HYP_ERR_INVALID, "", hyp_topology_describe(t, &info));
 }
 END_TEST
 
@@ -120,8 +115,8 @@ START_TEST(measured) {
 	OK(hyp_topology_measure(0, (uint64_t)24 << 20, path, &again));
 	ck_assert(again.read_gbps < 9000);
 	(void)unlink(path);
-	REFUSED(HYP_ERR_NOT_FOUND, hyp_topology_measure(99, 0, NULL, &b));
-	REFUSED(HYP_ERR_OS, hyp_topology_measure(0, (uint64_t)24 << 20, "/nonexistent/file", &b));
+	REFUSED(HYP_ERR_NOT_FOUND, "", hyp_topology_measure(99, 0, NULL, &b));
+	REFUSED(HYP_ERR_OS, "", hyp_topology_measure(0, (uint64_t)24 << 20, "/nonexistent/file", &b));
 }
 END_TEST
 
@@ -135,8 +130,17 @@ START_TEST(host) {
 	ck_assert(info.unified_memory && info.host_accessible && !info.supports_cuda && !info.supports_metal);
 	ck_assert(info.compute_units >= 1 && info.memory_bytes > 0);
 	ck_assert((info.dtypes >> HYP_F32 & 1) && (info.dtypes >> HYP_BITNET158 & 1));
-	REFUSED(HYP_ERR_NOT_FOUND, hyp_device_describe(99, &info));
-	REFUSED(HYP_ERR_INVALID, hyp_device_unregister(0));
+	const hyp_topology *machine;
+	hyp_topology_info topology = {.struct_bytes = sizeof topology};
+	OK(hyp_topology_this(&machine));
+	OK(hyp_topology_describe(machine, &topology));
+	ck_assert(info.compute_units == topology.cores && info.numa_nodes == topology.numa_nodes);
+	ck_assert(memcmp(info.cache_bytes, topology.cache_bytes, sizeof info.cache_bytes) == 0);
+	ck_assert_uint_eq(info.simd_mask, hypi_kernels()->mask);
+	for (int i = 0; i < HYPI_SET_COUNT; i++)
+		ck_assert_int_eq(info.simd_mask >> i & 1, strstr(info.simd_names, hypi_kernel_sets[i].name) != NULL);
+	REFUSED(HYP_ERR_NOT_FOUND, "", hyp_device_describe(99, &info));
+	REFUSED(HYP_ERR_INVALID, "", hyp_device_unregister(0));
 	hyp_stream *stream;
 	hyp_event *first, *second;
 	uintptr_t address;
@@ -203,15 +207,15 @@ START_TEST(asynchronous) {
 	ck_assert_int_eq(out[500], 0xa5);
 	ck_assert_uint_eq(now(device), 2000 + 2000 + 1500);
 	OK(hyp_stream_query(stream));
-	REFUSED(HYP_ERR_INVALID, hyp_copy_async(stream, device, address + 500, 0, (uintptr_t)in, 501));
-	REFUSED(HYP_ERR_DEVICE, hyp_copy_async(stream, device + 1, address, 0, (uintptr_t)in, 5));
+	REFUSED(HYP_ERR_INVALID, "", hyp_copy_async(stream, device, address + 500, 0, (uintptr_t)in, 501));
+	REFUSED(HYP_ERR_DEVICE, "", hyp_copy_async(stream, device + 1, address, 0, (uintptr_t)in, 5));
 	hyp_stream_destroy(stream);
 	hyp_device_free(device, address);
 	uint64_t blocks, bytes;
 	OK(hyp_simulated_live(device, &blocks, &bytes));
 	ck_assert(blocks == 0 && bytes == 0);
 	OK(hyp_device_unregister(device));
-	REFUSED(HYP_ERR_DEVICE, hyp_device_alloc(device, 1, 1, &address));
+	REFUSED(HYP_ERR_DEVICE, "", hyp_device_alloc(device, 1, 1, &address));
 }
 END_TEST
 
@@ -239,7 +243,7 @@ START_TEST(events_order_streams) {
 	uint64_t ns;
 	OK(hyp_event_elapsed_ns(start, done, &ns));
 	ck_assert_uint_eq(ns, 5 * 1000); /* five launches; 8 bytes at 10 GB/s take no whole nanosecond */
-	REFUSED(HYP_ERR_INVALID, hyp_event_elapsed_ns(done, start, &ns));
+	REFUSED(HYP_ERR_INVALID, "", hyp_event_elapsed_ns(done, start, &ns));
 	/* And without it, it does. */
 	OK(hyp_fill_async(a, address, 10, 8));
 	OK(hyp_fill_async(a, address, 11, 8));
@@ -288,22 +292,22 @@ START_TEST(injected_faults) {
 	OK(hyp_simulated_fail(device, HYP_FAULT_ALLOC, 2));
 	OK(hyp_device_alloc(device, 8, 8, &address));
 	other = 77;
-	REFUSED(HYP_ERR_NO_MEMORY, hyp_device_alloc(device, 8, 8, &other));
+	REFUSED(HYP_ERR_NO_MEMORY, "", hyp_device_alloc(device, 8, 8, &other));
 	ck_assert_uint_eq(other, 77);
-	REFUSED(HYP_ERR_NO_MEMORY, hyp_device_alloc(device, 2 << 20, 8, &other)); /* more than it has */
+	REFUSED(HYP_ERR_NO_MEMORY, "", hyp_device_alloc(device, 2 << 20, 8, &other)); /* more than it has */
 	OK(hyp_simulated_fail(device, HYP_FAULT_STREAM, 1));
-	REFUSED(HYP_ERR_NO_MEMORY, hyp_stream_create(device, &stream));
+	REFUSED(HYP_ERR_NO_MEMORY, "", hyp_stream_create(device, &stream));
 	ck_assert_ptr_null(stream);
 	OK(hyp_stream_create(device, &stream));
 	/* A copy that fails takes the device with it, and nothing of it arrives. */
 	OK(hyp_simulated_fail(device, HYP_FAULT_COPY, 1));
 	OK(hyp_copy_async(stream, 0, (uintptr_t)out, device, address, 8));
 	ck_assert(!hyp_device_failed(device));
-	REFUSED(HYP_ERR_DEVICE, hyp_stream_synchronize(stream));
+	REFUSED(HYP_ERR_DEVICE, "", hyp_stream_synchronize(stream));
 	ck_assert_str_eq(out, "before");
 	ck_assert(hyp_device_failed(device));
-	REFUSED(HYP_ERR_DEVICE, hyp_device_alloc(device, 8, 8, &other));
-	REFUSED(HYP_ERR_DEVICE, hyp_copy_async(stream, 0, (uintptr_t)out, device, address, 8));
+	REFUSED(HYP_ERR_DEVICE, "", hyp_device_alloc(device, 8, 8, &other));
+	REFUSED(HYP_ERR_DEVICE, "", hyp_copy_async(stream, 0, (uintptr_t)out, device, address, 8));
 	int selected;
 	OK(hyp_device_auto_select(NULL, &selected));
 	ck_assert_int_ne(selected, device);
@@ -312,7 +316,7 @@ START_TEST(injected_faults) {
 	OK(hyp_stream_synchronize(stream));
 	ck_assert_int_eq((unsigned char)out[0], 0xa5);
 	OK(hyp_simulated_fail(device, HYP_FAULT_SYNC, 1));
-	REFUSED(HYP_ERR_DEVICE, hyp_stream_synchronize(stream));
+	REFUSED(HYP_ERR_DEVICE, "", hyp_stream_synchronize(stream));
 	OK(hyp_device_recover(device));
 	hyp_stream_destroy(stream);
 	hyp_device_free(device, address);
@@ -356,10 +360,10 @@ START_TEST(measured_pairs) {
 	/* A failure leaves the figure, and nothing lives on. */
 	OK(hyp_simulated_fail(b, HYP_FAULT_COPY, 2));
 	gbps = 77;
-	REFUSED(HYP_ERR_DEVICE, hyp_device_measure_copy(a, b, 1000, &gbps));
-	REFUSED(HYP_ERR_NO_MEMORY, hyp_device_measure_copy(0, a, 2 << 20, &gbps));
-	REFUSED(HYP_ERR_NOT_FOUND, hyp_device_measure_copy(0, 63, 1000, &gbps));
-	REFUSED(HYP_ERR_INVALID, hyp_device_measure_copy(0, a, 1000, NULL));
+	REFUSED(HYP_ERR_DEVICE, "", hyp_device_measure_copy(a, b, 1000, &gbps));
+	REFUSED(HYP_ERR_NO_MEMORY, "", hyp_device_measure_copy(0, a, 2 << 20, &gbps));
+	REFUSED(HYP_ERR_NOT_FOUND, "", hyp_device_measure_copy(0, 63, 1000, &gbps));
+	REFUSED(HYP_ERR_INVALID, "", hyp_device_measure_copy(0, a, 1000, NULL));
 	ck_assert(gbps == 77 && hyp_device_copy_gbps(a, b) > 0.49);
 	for (int i = 0; i < 2; i++) {
 		uint64_t blocks, bytes;
@@ -378,7 +382,7 @@ START_TEST(selection) {
 	hyp_device_driver driver = fast_driver;
 	int device, selected;
 	driver.alloc = NULL;
-	REFUSED(HYP_ERR_INVALID, hyp_device_register(&driver, &cuda, &device));
+	REFUSED(HYP_ERR_INVALID, "", hyp_device_register(&driver, &cuda, &device));
 	driver.alloc = fast_driver.alloc;
 	OK(hyp_device_register(&driver, &cuda, &device));
 	hyp_device_info info = {.struct_bytes = sizeof info};
@@ -405,32 +409,24 @@ START_TEST(selection) {
 	OK(hyp_device_auto_select(&work, &selected));
 	ck_assert_int_eq(selected, 0);
 	work.bytes = UINT64_MAX;
-	REFUSED(HYP_ERR_NOT_FOUND, hyp_device_auto_select(&work, &selected));
+	REFUSED(HYP_ERR_NOT_FOUND, "", hyp_device_auto_select(&work, &selected));
 	OK(hyp_device_unregister(simulated));
 	OK(hyp_device_unregister(device));
 }
 END_TEST
 
 int main(void) {
-	Suite *suite = suite_create("device");
-	TCase *cases = tcase_create("device");
-	tcase_set_timeout(cases, 120);
-	tcase_add_test(cases, synthetic_machine);
-	tcase_add_test(cases, xml_machine);
-	tcase_add_test(cases, this_machine);
-	tcase_add_test(cases, measured);
-	tcase_add_test(cases, host);
-	tcase_add_test(cases, asynchronous);
-	tcase_add_test(cases, events_order_streams);
-	tcase_add_test(cases, faults_of_the_processor);
-	tcase_add_test(cases, injected_faults);
-	tcase_add_test(cases, between_devices);
-	tcase_add_test(cases, measured_pairs);
-	tcase_add_test(cases, selection);
-	suite_add_tcase(suite, cases);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	const TTest *const tests[] = {synthetic_machine,
+	                              xml_machine,
+	                              this_machine,
+	                              measured,
+	                              host,
+	                              asynchronous,
+	                              events_order_streams,
+	                              faults_of_the_processor,
+	                              injected_faults,
+	                              between_devices,
+	                              measured_pairs,
+	                              selection};
+	return run_suite("device", tests, sizeof tests / sizeof *tests);
 }
