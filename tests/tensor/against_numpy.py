@@ -6,6 +6,7 @@ Operands are NumPy's own arrays, wrapped where they lie: slices with steps, reve
 prints its seed and operands. At the end no tensor may be left alive.
 """
 import gc
+import math
 import sys
 import warnings
 
@@ -408,6 +409,75 @@ class Cases:
             else:
                 self.same(got, np.matmul(a.astype(kind), b.astype(kind)), what)
 
+    def dots(self):
+        """dot and outer of vectors that lie anyhow."""
+        m, n = (int(x) for x in self.random.integers(1, 300, 2))
+        d = self.dtype(["f32", "f64", "i32", "i64"])
+        a, b, c = (self.strided((k,), d) for k in (m, m, n))
+        a, b, c = (np.where(np.isfinite(x), x, 1).astype(x.dtype) if x.dtype.kind == "f" else x for x in (a, b, c))
+        ta, tb, tc = (self.hyp.wrap(x) for x in (a, b, c))
+        exact = a.dtype.kind != "f"
+        want = np.dot(a, b) if exact else np.dot(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
+        slack = 0 if exact else float(np.dot(np.abs(a.astype(np.float64)), np.abs(b.astype(np.float64)))) * (m + 2) * EPS[d]
+        self.same(self.hyp.call("dot", ta.p, tb.p), want, f"dot {d} {m} {a.strides} {b.strides}", 1.0, absolute=slack)
+        self.same(self.hyp.call("outer", ta.p, tc.p), np.outer(a, c), f"outer {d} {m} {n}")
+
+    ERF = np.vectorize(math.erf, otypes=[np.float64])
+    ACTIVATIONS = {
+        "relu": lambda x: np.where(x > 0, x, np.where(np.isnan(x), x, 0)), "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "silu": lambda x: x / (1 + np.exp(-x)), "rsqrt": lambda x: 1 / np.sqrt(x), "erf": lambda x: Cases.ERF(x),
+        "gelu": lambda x: 0.5 * x * (1 + Cases.ERF(x / np.sqrt(2))),
+        "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))}
+
+    def activations(self):
+        op, d = str(self.random.choice(list(self.ACTIVATIONS))), self.dtype(FLOATS)
+        a = self.strided(self.shape(), d)
+        a = np.where(np.isfinite(a), np.clip(a, -20, 20), a.dtype.type(1)).astype(a.dtype)
+        want = np.asarray(self.ACTIVATIONS[op](a.astype(np.float64))).astype(a.dtype)
+        # What is near zero is a difference of ones here, though not in the library.
+        absolute = 0.0 if op in ("relu", "rsqrt") else 2e-6 if d == "f32" else EPS["f16"] if d == "f16" else 1e-13
+        self.same(self.hyp.unary(op, self.hyp.wrap(a)), want, f"{op} {d}{a.shape}{a.strides}", 8.0, absolute=absolute)
+
+    def rows(self):
+        """softmax and rms_norm along the last axis."""
+        shape = self.shape(int(self.random.integers(1, 4)), 40)
+        d = self.dtype(["f32", "f64"])
+        a = self.strided(shape, d)
+        a = np.where(np.isfinite(a), a, 1).astype(a.dtype)
+        if 0 in a.shape:
+            return
+        t, x = self.hyp.wrap(a), a.astype(np.float64)
+        e = np.exp(x - x.max(-1, keepdims=True))
+        self.same(self.hyp.call("softmax", t.p), (e / e.sum(-1, keepdims=True)).astype(a.dtype), f"softmax {d}{shape}", 200.0,
+                  absolute=1e-38 if d == "f32" else 1e-300)
+        want = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+        got = self.hyp.call("rms_norm", t.p, None, hyp.c.c_double(1e-5))
+        self.same(got, want.astype(a.dtype), f"rms_norm {d}{shape}", 16.0, absolute=1e-38)
+
+    @staticmethod
+    def as_bf16(x):
+        """To the nearest bf16, ties to even, as float32."""
+        bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+    def narrow(self):
+        """bf16, which NumPy lacks, and packed integers, which count as i8."""
+        r = self.random
+        shape = self.shape(int(r.integers(1, 4)))
+        a, b = (r.normal(size=shape).astype(np.float32) for _ in range(2))
+        x, y = (self.hyp.wrap(v).cast("bf16") for v in (a, b))
+        self.same(x.cast("f32"), self.as_bf16(a), "f32 to bf16")
+        for op, f in (("add", np.add), ("mul", np.multiply), ("sub", np.subtract), ("max", np.maximum)):
+            got = self.hyp.binary(op, x, y)
+            assert got.dtype == "bf16", got.dtype
+            self.same(got.cast("f32"), self.as_bf16(f(self.as_bf16(a), self.as_bf16(b))), f"{op} bf16 {shape}")
+        for name, low, high in (("i4", -8, 8), ("i2", -2, 2), ("i1", -1, 1), ("bitnet158", -1, 2), ("bitnet158_5", -1, 2)):
+            c, d = (r.integers(low, high, shape).astype(np.int8) for _ in range(2))
+            p, q = (self.hyp.wrap(v).cast(name) for v in (c, d))
+            self.same(self.hyp.binary("mul", p, q), c * d, f"mul {name} {shape}")
+            self.same(self.hyp.binary("sub", p, self.hyp.wrap(a)), c - a, f"sub {name} {shape} and f32")
+            self.same(self.hyp.reduce("sum", p, [-1]), c.sum(-1, dtype=np.int64), f"sum {name} {shape}")
+
     def large(self):
         """Shapes that the threads share."""
         r = self.random
@@ -430,7 +500,8 @@ class Cases:
 
     def run(self, count):
         kinds = [(self.binary, 30), (self.reduce, 25), (self.unary, 12), (self.views, 10), (self.scalar, 6),
-                 (self.in_place, 5), (self.cast, 6), (self.matmul, 8), (self.where, 4), (self.large, 0.2), (self.halves, 0.5)]
+                 (self.in_place, 5), (self.cast, 6), (self.matmul, 8), (self.where, 4), (self.large, 0.2), (self.halves, 0.5),
+                 (self.dots, 3), (self.activations, 5), (self.rows, 3), (self.narrow, 2)]
         weights = np.array([w for _, w in kinds], float)
         for number in range(count):
             seed = int(self.random.integers(2**62))
