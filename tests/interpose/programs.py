@@ -5,6 +5,9 @@ Each case is a shell script in programs/: one program or family, deterministic i
     # needs: TOOL TOOL ...    what must be installed; else the case is skipped, loudly, with exit status 77
     # seconds: N              its time limit, for each of the two runs
     # extra                   only with --all or HYPOOL_TEST_LONG=1
+    # source: NAME            the program's own test suite: wants its source, unpacked in $HYPOOL_SOURCES/NAME by
+                              `./bootstrap test`, and finds it in $SOURCE; without it the case is skipped
+    # judges itself           a test suite: exit status 0 is enough; it runs without the library only if it failed
 The script runs twice in fresh folders, the shell itself included. It passes when exit status and descriptor 1 are the
 same, and nothing that begins "hypool: " came on descriptor 2. Before that, each needed tool that is an ELF file is
 asked (LD_TRACE_LOADED_OBJECTS) whether the library really is loaded into it: a check that looked at nothing fails.
@@ -41,6 +44,9 @@ class Case:
         self.needs = needs[1].split()
         self.seconds = int(seconds[1])
         self.extra = bool(re.search(r"^# extra$", head, re.M))
+        self.judges_itself = bool(re.search(r"^# judges itself$", head, re.M))
+        source = re.search(r"^# source: (\S+)$", head, re.M)
+        self.source = os.path.join(os.environ.get("HYPOOL_SOURCES", ""), source[1]) if source else ""
 
 
 def cases(every):
@@ -79,8 +85,9 @@ def run(case, lib):
     with tempfile.TemporaryDirectory(prefix="hypool-program-") as place:
         os.chmod(place, 0o755)
         begin = time.monotonic()
-        child = subprocess.Popen(["/bin/sh", "-eu", case.path], cwd=place, env=environment(lib), stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        child = subprocess.Popen(["/bin/sh", "-eu", case.path], cwd=place, stdin=subprocess.DEVNULL,
+                                 env={**environment(lib), "SOURCE": case.source}, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, start_new_session=True)
         try:
             out, err = child.communicate(timeout=case.seconds)
             status = child.returncode
@@ -103,25 +110,35 @@ def difference(plain, ours):
     return f"{len(plain)} bytes without, {len(ours)} with"
 
 
+def unasked(result):
+    return [line for line in result[2].splitlines() if line.startswith("hypool: ")]
+
+
 def judge(case, lib):
     """(verdict, text)"""
     missing = [tool for tool in case.needs if not shutil.which(tool, path=search_path())]
     if missing:
         return "SKIPPED", f"not installed: {' '.join(missing)}"
+    if case.source and not os.path.isdir(case.source):
+        return "SKIPPED", f"the source of {os.path.basename(case.source)} is not in $HYPOOL_SOURCES"
     not_loaded = [tool for tool in case.needs if lib and loaded_into(tool, lib) is False]
     if not_loaded:
         return "FAILED", f"the library is not loaded into {' '.join(not_loaded)} (static?)"
+    if case.judges_itself:
+        ours = run(case, lib)
+        if ours[0] == 0 and ours[1] and not unasked(ours):
+            return "ok", f"{ours[3]:.1f} s: {ours[1].strip()}"
     plain = run(case, "")
     if plain[0] != 0 or not plain[1]:
         return "FAILED", f"without the library: exit status {plain[0]}\n{plain[1][-1500:]}{plain[2][-1500:]}"
-    ours = run(case, lib)
-    unasked = [line for line in ours[2].splitlines() if line.startswith("hypool: ")]
+    if not case.judges_itself:
+        ours = run(case, lib)
     times = f"{plain[3]:.1f} s without, {ours[3]:.1f} s with"
-    if ours[0] == 0 and ours[1] == plain[1] and not unasked:
+    if ours[0] == 0 and ours[1] == plain[1] and not unasked(ours) and not case.judges_itself:
         return "ok", times
     why = "out of time" if ours[0] is None else f"exit status {ours[0]}"
     return "FAILED", (f"{why}; {difference(plain[1], ours[1]) if ours[1] != plain[1] else 'same output'}; {times}\n"
-                      + "\n".join(unasked) + "\n" + ours[2][-2500:])
+                      + "\n".join(unasked(ours)) + "\n" + ours[2][-2500:])
 
 
 def main():

@@ -2,6 +2,7 @@
 # shellcheck shell=bash disable=SC2002,SC2012,SC2015,SC2016,SC2034,SC2046,SC2086,SC2164
 # needs: python3
 # seconds: 240
+# judges itself
 python3 -c 'import test.test_list' || { echo "python3 has no test package"; exit 1; }
 PYTHONMALLOC=malloc python3 -m test -q test_list test_dict test_set test_bytes test_unicode test_array test_heapq \
 	test_deque test_json test_pickle test_zlib test_struct test_memoryview test_weakref test_gc test_ctypes test_thread \
