@@ -89,6 +89,8 @@ void model_print(const model *m, FILE *to, unsigned top, bool brief) {
 	if (strcmp(model_meta(m, "exact"), "1") != 0 && m->site_count != 0)
 		fprintf(to, "call sites are scaled up from one sample in %s\n",
 		        hypi_cmd_bytes(strtod(model_meta(m, "mean_bytes"), NULL), a));
+	if (strcmp(model_meta(m, "ended_early"), "1") == 0)
+		fprintf(to, "it ended without its exit handlers (a signal, _exit or exec): this is what was known then\n");
 	print_top(m, to, "lost", LOST_BYTES, LOST_COUNT, top);
 	print_top(m, to, "live at the peak", AT_PEAK_BYTES, AT_PEAK_COUNT, top);
 	if (!brief) print_top(m, to, "live at the end", LIVE_BYTES, LIVE_COUNT, top);

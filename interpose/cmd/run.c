@@ -3,18 +3,25 @@
  *
  * The program keeps its own standard streams, process group and terminal; hypool speaks on descriptor 2 after it has
  * ended. Signals that are sent to hypool go on to the program; hypool ends as it did, by the same signal if need be.
- * The library writes its report into a folder made for the run; it is read from there and removed.
+ * The library writes its report into a folder made for the run; it is read from there and removed. A program that ends
+ * by a signal, _exit or exec writes none: then the report is made here, of the box that the library kept (tracking/box.h).
  */
 #include "interpose/cmd/cmd.h"
 #include "interpose/cmd/model.h"
+#include "tracking/box.h"
+#include "tracking/start.h"
+#include "tracking/symbols.h"
 
 #include <ctype.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,6 +109,30 @@ static int read_options(int argc, char **argv, run_options *ret_options, int *re
 	return 0;
 }
 
+/* ---- the box ---- */
+
+static int box_fd = -1;
+
+static void make_box(void) {
+	char path[64];
+	box_fd = memfd_create("hypool", MFD_CLOEXEC);
+	if (box_fd < 0 || ftruncate(box_fd, (off_t)hypi_box_bytes()) != 0) return; /* then there is none */
+	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), box_fd);
+	set("profile_box", path);
+}
+
+/* Writes the report that the program did not. False: it has none, or wrote it itself. */
+static bool write_from_box(const char *path, hyp_profile_format format) {
+	void *box = box_fd < 0 ? MAP_FAILED : mmap(NULL, hypi_box_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE, box_fd, 0);
+	if (box == MAP_FAILED || !hypi_box_load(box, hypi_box_bytes())) return false;
+	void *names = dlopen("libstdc++.so.6", RTLD_NOW | RTLD_LOCAL);
+	if (names == NULL) names = dlopen("libc++abi.so.1", RTLD_NOW | RTLD_LOCAL);
+	if (names != NULL) *(void **)&hypi_symbols_demangler = dlsym(names, "__cxa_demangle");
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	bool good = fd >= 0 && hyp_profile_write(fd, format) == HYP_OK;
+	return (fd < 0 || close(fd) == 0) && good;
+}
+
 static bool is_native(const char *path) {
 	static const char *const others[] = {".pb.gz", ".pprof", ".heap", ".dhat"};
 	size_t n = strlen(path);
@@ -118,6 +149,7 @@ static void prepare(const run_options *o, const char *library, const char *folde
 	         before != NULL ? before : "");
 	setenv("LD_PRELOAD", text, 1);
 	set("profile", "1");
+	make_box();
 	if (o->leaks) set("leaks", "1");
 	if (o->mean != NULL) set("profile_mean", o->mean);
 	if (o->suppressions != NULL) set("leak_suppressions", o->suppressions);
@@ -228,7 +260,7 @@ static void summary(const run_options *o, const model *m, const struct rusage *u
 	}
 	fprintf(stderr, "\nhypool: ");
 	if (m != NULL) model_print(m, stderr, 3, true);
-	else fprintf(stderr, "no report: the program ended without its exit handlers, or is statically linked\n");
+	else fprintf(stderr, "no report: the program is statically linked, or allocated nothing\n");
 	if (others != 0)
 		fprintf(stderr, "%u processes that it started wrote reports of their own; they are not in this one\n", others);
 	if (o->report != NULL && (m != NULL || !is_native(o->report))) fprintf(stderr, "report: %s\n", o->report);
@@ -243,9 +275,10 @@ static int finish(const run_options *o, const model *m, const struct rusage *usa
 		hypi_cmd_fail(0, "over budget: the peak was %s, %s are allowed", hypi_cmd_bytes((double)peak, a),
 		              hypi_cmd_bytes((double)o->max_peak, b));
 	}
-	if (o->has_max_leaks && m == NULL && WIFEXITED(status)) {
+	bool searched = m != NULL && strcmp(model_meta(m, "leaks_searched"), "1") == 0;
+	if (o->has_max_leaks && !searched && WIFEXITED(status)) {
 		over = true;
-		hypi_cmd_fail(0, "over budget: nothing is known of leaks without a report");
+		hypi_cmd_fail(0, "over budget: nothing is known of leaks, for the program ended without looking for them");
 	} else if (o->has_max_leaks && lost > o->max_leaks) {
 		over = true;
 		hypi_cmd_fail(0, "over budget: %s were lost, %s are allowed", hypi_cmd_bytes((double)lost, a),
@@ -279,6 +312,9 @@ int hypi_cmd_run(int argc, char **argv) {
 	int status = wait_for(pid, &usage);
 	bool kept = true;
 	snprintf(path, sizeof path, "%s/%d", folder, (int)pid);
+	bool foreign = o.report != NULL && !is_native(o.report);
+	if (foreign) (void)write_from_box(o.report, hypi_profile_format_of(o.report)); /* the program's own is there else */
+	else if (access(path, R_OK) != 0) (void)write_from_box(path, HYP_PROFILE_HYPOOL);
 	if (o.report != NULL && is_native(o.report) && !is_converted(o.report) && access(path, R_OK) == 0)
 		kept = copy_file(path, o.report);
 	unsigned others;

@@ -41,7 +41,25 @@ static hypi_map parse(const char *at) {
 	return map;
 }
 
+static const char *other;
+
+void hypi_maps_load(const char *lines) { other = lines; }
+
+static bool each_of_other(bool (*each)(void *context, const hypi_map *map), void *context) {
+	char line[4400];
+	for (const char *at = other, *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
+		size_t length = (size_t)(end - at);
+		if (length >= sizeof line) continue;
+		memcpy(line, at, length);
+		line[length] = '\0';
+		hypi_map map = parse(line);
+		if (!each(context, &map)) break;
+	}
+	return true;
+}
+
 bool hypi_maps_each(bool (*each)(void *context, const hypi_map *map), void *context) {
+	if (other != NULL) return each_of_other(each, context);
 	int saved = errno;
 	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 	if (fd < 0) return errno = saved, false;

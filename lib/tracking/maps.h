@@ -15,6 +15,9 @@ typedef struct hypi_map {
 /* Calls `each` for every mapping until it returns false. False: the file cannot be read. */
 bool hypi_maps_each(bool (*each)(void *context, const hypi_map *map), void *context);
 
+/* From now on hypi_maps_each tells of these lines, of another process: tracking/box.h. */
+void hypi_maps_load(const char *lines);
+
 /* The readable and writable mapping around an address. */
 bool hypi_maps_around(uintptr_t address, uintptr_t *ret_low, uintptr_t *ret_high);
 

@@ -33,6 +33,8 @@ bool hypi_maps_each(bool (*each)(void *context, const hypi_map *map), void *cont
 	}
 }
 
+void hypi_maps_load(const char *lines) { (void)lines; /* another process's are read on Linux alone */ }
+
 bool hypi_maps_around(uintptr_t address, uintptr_t *ret_low, uintptr_t *ret_high) {
 	uintptr_t high = (uintptr_t)pthread_get_stackaddr_np(pthread_self());
 	uintptr_t low = high - pthread_get_stacksize_np(pthread_self());

@@ -18,6 +18,7 @@
  *   end                                  a report without it was cut off
  */
 #include "heap/stats.h"
+#include "tracking/box.h"
 #include "tracking/patterns.h"
 #include "tracking/pools.h"
 #include "tracking/timeline.h"
@@ -33,6 +34,10 @@ static ull count_of(double x) { return x <= 0 ? 0 : (ull)(x + 0.5); }
 
 static void write_command(hypi_out *out) {
 	char text[400];
+	if (hypi_subject_command() != NULL) {
+		hypi_out_format(out, "meta command %s\n", hypi_subject_command());
+		return;
+	}
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
 	if (fd >= 0) close(fd);
@@ -88,14 +93,29 @@ static void write_pools(hypi_out *out) {
 			hypi_out_format(out, "pool %u 1 0 0 0 0 0 0 0 0 %s\n", i, hypi_tracked_pool_at(i)->name);
 }
 
+/* Of a process that is gone: what its call sites say. */
+static void write_known_pools(hypi_out *out) {
+	const hypi_profile *p = &hypi_profile_data;
+	for (uint32_t i = 0; i < hypi_tracked_pool_count(); i++) {
+		double bytes = 0, count = 0;
+		for (uint32_t k = 0; k < p->site_count; k++) {
+			if (p->sites[k].pool != i) continue;
+			bytes += p->sites[k].live_bytes;
+			count += p->sites[k].live_count;
+		}
+		hypi_out_format(out, "pool %u 0 0 0 %llu %llu 0 0 0 0 %s\n", i, count_of(bytes), count_of(count),
+		                hypi_tracked_pool_at(i)->name);
+	}
+}
+
 static void write_numbers(hypi_out *out) {
 	hyp_stats stats;
-	hypi_engine_stats(&hypi_default_engine, &stats);
+	hypi_subject_stats(&stats);
 #define HYP_STAT_X(name, kind, doc) hypi_out_format(out, "stat " #name " %llu\n", (ull)stats.name);
 #include <hypool/stats.def>
 #undef HYP_STAT_X
 	hyp_class_stats classes[HYPI_CLASSES];
-	hypi_engine_classes(&hypi_default_engine, classes);
+	hypi_subject_classes(classes);
 	for (unsigned c = 0; c < HYPI_CLASSES; c++)
 		if (classes[c].allocations != 0)
 			hypi_out_format(out, "class %zu %llu %llu %llu %llu\n", classes[c].block_bytes, (ull)classes[c].allocations,
@@ -163,7 +183,8 @@ void hypi_write_native(const hypi_symbols *symbols, hypi_bytes *to) {
 	const hypi_profile *p = &hypi_profile_data;
 	hypi_out out;
 	hypi_bytes_out(to, &out);
-	hypi_out_format(&out, "hypool-report 2\nmeta pid %d\n", (int)getpid());
+	hypi_out_format(&out, "hypool-report 2\nmeta pid %d\nmeta ended_early %d\n", hypi_subject_pid(),
+	                hypi_subject_ended());
 	write_command(&out);
 	hypi_out_format(&out, "meta mean_bytes %llu\nmeta exact %d\nmeta duration_ms %u\n", (ull)p->mean_bytes, !p->partial,
 	                p->sites != NULL ? hypi_profile_now_ms() : 0);
@@ -175,8 +196,12 @@ void hypi_write_native(const hypi_symbols *symbols, hypi_bytes *to) {
 	write_anomalies(&out);
 	write_modules(&out, symbols);
 	write_sites(&out, symbols);
-	write_pools(&out);
-	write_arenas(&out, &hypi_default_engine.large);
+	if (hypi_subject_ended()) {
+		write_known_pools(&out);
+	} else {
+		write_pools(&out);
+		write_arenas(&out, &hypi_default_engine.large);
+	}
 	hypi_patterns_find(symbols, write_advice, &out);
 	hypi_out_format(&out, "end\n");
 	hypi_out_flush(&out);

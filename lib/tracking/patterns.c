@@ -2,6 +2,7 @@
 #include "tracking/patterns.h"
 
 #include "heap/stats.h"
+#include "tracking/box.h"
 #include "tracking/profile.h"
 #include "tracking/timeline.h"
 
@@ -103,7 +104,7 @@ static void slack(finder *f, const hypi_site *site) {
 /* One size class has most of very many allocations. */
 static void size(finder *f, const hyp_stats *stats) {
 	hyp_class_stats classes[HYPI_CLASSES];
-	hypi_engine_classes(&hypi_default_engine, classes);
+	hypi_subject_classes(classes);
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		if (classes[c].allocations < 1000000 || classes[c].allocations * 5 < stats->allocations * 4) continue;
 		hypi_format(f->text, sizeof f->text,
@@ -151,7 +152,7 @@ static void temporal(finder *f) {
 
 uint64_t hypi_patterns_peak_heap(void) {
 	hyp_stats stats;
-	hypi_engine_stats(&hypi_default_engine, &stats);
+	hypi_subject_stats(&stats);
 	uint64_t peak = stats.peak_committed_bytes, ticks = hypi_timeline_peak_bytes();
 	uint64_t live = (uint64_t)hypi_profile_data.peak_live_bytes;
 	if (ticks > peak) peak = ticks;
@@ -179,7 +180,7 @@ static void outside(finder *f, const hyp_stats *stats) {
 void hypi_patterns_find(const hypi_symbols *symbols, hypi_advice_each *each, void *context) {
 	finder f = {.symbols = symbols, .each = each, .context = context};
 	hyp_stats stats;
-	hypi_engine_stats(&hypi_default_engine, &stats);
+	hypi_subject_stats(&stats);
 	uint32_t now_ms = hypi_profile_data.sites != NULL ? hypi_profile_now_ms() : 0;
 	for (uint32_t i = 0; i < hypi_profile_data.site_count; i++) {
 		const hypi_site *site = &hypi_profile_data.sites[i];

@@ -49,6 +49,14 @@ uint32_t hypi_pool_number(const hypi_engine *engine, bool *ret_stale) {
 uint32_t hypi_tracked_pool_count(void) { return pool_count; }
 const hypi_tracked_pool *hypi_tracked_pool_at(uint32_t number) { return &pools[number]; }
 
+void hypi_tracked_pools_load(const hypi_tracked_pool *from, uint32_t count) {
+	for (uint32_t i = 1; i < count; i++) {
+		pools[i] = from[i];
+		pools[i].name[sizeof pools[i].name - 1] = '\0';
+	}
+	pool_count = count > 0 ? count : 1;
+}
+
 bool hypi_tracked_pool_is_stale(uint32_t number) {
 	if (number == 0 || number == HYPI_TRACKED_POOLS - 1) return false;
 	bool found = false;

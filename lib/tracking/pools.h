@@ -34,6 +34,9 @@ uint32_t hypi_pool_number(const hypi_engine *engine, bool *ret_stale);
 uint32_t hypi_tracked_pool_count(void);
 const hypi_tracked_pool *hypi_tracked_pool_at(uint32_t number);
 
+/* Takes another process's for its own: tracking/box.h. At most HYPI_TRACKED_POOLS. */
+void hypi_tracked_pools_load(const hypi_tracked_pool *from, uint32_t count);
+
 /* Under the profile's lock: whether the pool was emptied or destroyed since its last pick. */
 bool hypi_tracked_pool_is_stale(uint32_t number);
 

@@ -7,6 +7,7 @@
 #include "base/bits.h"
 #include "core/meta.h"
 #include "heap/sample.h"
+#include "tracking/box.h"
 #include "tracking/live.h"
 #include "tracking/pools.h"
 #include "tracking/probes.h"
@@ -36,16 +37,20 @@ static uint64_t hash_frames(const uintptr_t *frames, unsigned depth, uint32_t po
 	return hypi_mix64(hash) | 1;
 }
 
-/* The index is as large as the sites need, so that few sites touch few pages. */
-static void grow_index(void) {
-	uint32_t entries = P->index_entries * 2;
-	memset(P->site_index, 0, P->index_entries * sizeof *P->site_index);
-	P->index_entries = entries;
+void hypi_profile_reindex(void) {
+	uint32_t entries = P->index_entries;
 	for (uint32_t i = 1; i < P->site_count; i++) {
 		uint32_t at = (uint32_t)(P->sites[i].hash >> 20) & (entries - 1);
 		while (P->site_index[at] != 0) at = (at + 1) & (entries - 1);
 		P->site_index[at] = i;
 	}
+}
+
+/* The index is as large as the sites need, so that few sites touch few pages. */
+static void grow_index(void) {
+	memset(P->site_index, 0, P->index_entries * sizeof *P->site_index);
+	P->index_entries *= 2;
+	hypi_profile_reindex();
 }
 
 static uint32_t site_of(const uintptr_t *frames, unsigned depth, uint32_t pool, uint32_t now_ms) {
@@ -68,6 +73,7 @@ static uint32_t site_of(const uintptr_t *frames, unsigned depth, uint32_t pool, 
 	site->first_ms = now_ms;
 	memcpy(P->frames + P->frame_count, frames, depth * sizeof *frames);
 	P->frame_count += depth;
+	hypi_box_note_frames(frames, depth);
 	return P->site_index[at] = P->site_count++;
 }
 
@@ -181,6 +187,7 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 	hypi_trace_alloc((uintptr_t)p, asked, pick.born_ms);
 	hypi_probe_alloc((uintptr_t)p, asked, scale);
 	hypi_lock_take(&P->lock);
+	hypi_box_leave(); /* a child that was made without the handlers of fork */
 	if (P->pick_count >= P->pick_capacity / 4 * 3 && !grow() && P->pick_count >= P->pick_capacity / 8 * 7) {
 		P->lost_picks++;
 	} else {
@@ -192,6 +199,7 @@ static void on_alloc(void *p, size_t asked, size_t usable, double scale) {
 		P->pick_count++;
 		count_alloc(&P->sites[pick.site], &pick);
 		hypi_timeline_event(HYP_EVENT_ALLOC, (uintptr_t)p, asked, pick.site, P->live_bytes);
+		hypi_box_keep();
 	}
 	hypi_unlock(&P->lock);
 	hypi_leaks_look(hypi_os_now_coarse_ms());
@@ -242,14 +250,17 @@ static void on_free(void *p, size_t usable) {
 	hypi_trace_free((uintptr_t)p, now_ms);
 	hypi_probe_free((uintptr_t)p);
 	hypi_lock_take(&P->lock);
+	hypi_box_leave();
 	hypi_pick *pick = hypi_profile_pick_of((uintptr_t)p);
 	if (pick != NULL) count_free(pick, now_ms);
+	hypi_box_keep();
 	hypi_unlock(&P->lock);
 }
 
 static void on_look(uint64_t now_ms) {
 	hypi_timeline_look(now_ms);
 	hypi_live_look(now_ms);
+	hypi_box_look(now_ms);
 }
 
 static const hypi_sample_hooks hooks = {
@@ -262,7 +273,8 @@ static bool make_tables(void) {
 	/* Charged only as they are touched. */
 	size_t sites = HYPI_SITES * sizeof(hypi_site), frames = HYPI_ALL_FRAMES * sizeof(uintptr_t);
 	size_t index = 2 * HYPI_SITES * sizeof(uint32_t);
-	char *p = hypi_os_map(hypi_round_up(sites + frames + index, hypi_os.page_bytes), hypi_os.page_bytes);
+	char *p = hypi_box_tables();
+	if (p == NULL) p = hypi_os_map(hypi_round_up(sites + frames + index, hypi_os.page_bytes), hypi_os.page_bytes);
 	if (p == NULL) return false;
 	P->frames = (uintptr_t *)(void *)(p + sites);
 	P->site_index = (uint32_t *)(void *)(p + sites + frames);
@@ -284,6 +296,7 @@ static void child(void) {
 	hypi_lock_reset(&P->lock);
 	hypi_timeline_fork_child();
 	hypi_trace_fork_child();
+	hypi_box_leave();
 }
 
 hyp_status hypi_profile_ready(uint64_t mean_bytes) {

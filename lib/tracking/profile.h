@@ -85,6 +85,9 @@ HYP_INLINE const uintptr_t *hypi_site_frames(const hypi_site *site) { return hyp
 /* Makes the tables and has pools of `mean_bytes` told of; the process's own mean stays. */
 HYP_MUST_USE hyp_status hypi_profile_ready(uint64_t mean_bytes);
 
+/* Under the lock: fills the index, which is empty, with the sites. */
+void hypi_profile_reindex(void);
+
 /* Under the lock: forgets blocks of pools that were emptied meanwhile. Before anything is reported. */
 void hypi_profile_refresh(void);
 

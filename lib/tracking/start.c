@@ -7,6 +7,7 @@
 #include "base/bits.h"
 #include "base/option.h"
 #include "heap/sample.h"
+#include "tracking/box.h"
 #include "tracking/bytes.h"
 #include "tracking/live.h"
 #include "tracking/pools.h"
@@ -126,6 +127,9 @@ __attribute__((constructor)) static void at_start(void) {
 	start_pid = getpid();
 	hyp_status status = HYP_OK;
 	bool leaks = hypi_option_get(HYPI_OPTION_leaks) != 0, profile = hypi_option_get(HYPI_OPTION_profile) != 0;
+	/* First: the tables are to lie in it. */
+	const char *box = hypi_option_text(HYPI_OPTION_profile_box);
+	if (box[0] != '\0' && (leaks || profile)) (void)hypi_box_open(box); /* not ours, or out of reach: no box */
 	if (hypi_option_get(HYPI_OPTION_track) != 0)
 		status = hyp_tracking_set_level((hyp_tracking_level)hypi_option_get(HYPI_OPTION_track));
 	if (status == HYP_OK && (leaks || profile)) {
@@ -177,6 +181,7 @@ __attribute__((destructor)) static void at_end(void) {
 		if (status != HYP_OK) complain("no search for leaks:", hyp_status_message(status));
 	}
 	if (profile || hypi_option_text(HYPI_OPTION_profile_file)[0] != '\0') write_profile();
+	hypi_box_finish();
 	int code = (int)hypi_option_get(HYPI_OPTION_leak_exit_code);
 	if (code != 0 && totals.blocks != 0) {
 		fflush(NULL);

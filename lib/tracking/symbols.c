@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+hypi_demangler *hypi_symbols_demangler;
+
 extern void free(void *p);
 
 static hypi_module *modules_of(const hypi_symbols *s) { return (hypi_module *)(void *)s->modules.at; }

@@ -38,6 +38,10 @@ void hypi_symbols_fini(hypi_symbols *s);
 /* The system's part (symbols_elf.c, symbols_darwin.c): fills in modules, and the functions of the addresses. False: no
  * memory. What it works with: text kept, a name made readable and kept, and the first address from `pc` on. */
 bool hypi_symbols_read(hypi_symbols *s);
+/* What demangles in place of the program's own C++ library, which the command does not have; NULL: nothing. */
+typedef char *hypi_demangler(const char *name, char *buffer, size_t *length, int *status);
+extern hypi_demangler *hypi_symbols_demangler;
+
 /* By the program's own C++ library: to be freed; NULL: it has none, or this is no C++ name. */
 char *hypi_symbols_demangle(const char *name);
 size_t hypi_symbols_add_text(hypi_symbols *s, const char *text);

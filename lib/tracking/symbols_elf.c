@@ -19,7 +19,8 @@ extern char *__cxa_demangle(const char *name, char *buffer, size_t *length, int 
 
 char *hypi_symbols_demangle(const char *name) {
 	int status = 0;
-	return __cxa_demangle != NULL ? __cxa_demangle(name, NULL, NULL, &status) : NULL;
+	hypi_demangler *by = hypi_symbols_demangler != NULL ? hypi_symbols_demangler : __cxa_demangle;
+	return by != NULL ? by(name, NULL, NULL, &status) : NULL;
 }
 
 static hypi_module *modules_of(const hypi_symbols *s) { return (hypi_module *)(void *)s->modules.at; }

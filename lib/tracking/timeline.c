@@ -151,6 +151,14 @@ unsigned hypi_timeline_ticks(hypi_tick *ret_ticks, unsigned capacity) {
 	return count;
 }
 
+void hypi_timeline_load(const hypi_tick *ticks, unsigned count, uint64_t peak_bytes) {
+	hypi_lock_take(&line.lock);
+	for (unsigned i = 0; i < count; i++) line.ticks[i] = ticks[i];
+	line.count = count;
+	line.peak_bytes = peak_bytes;
+	hypi_unlock(&line.lock);
+}
+
 void hypi_timeline_range(uintptr_t *ret_start, uintptr_t *ret_end) {
 	*ret_start = (uintptr_t)line.events;
 	*ret_end = (uintptr_t)(line.events + line.capacity);

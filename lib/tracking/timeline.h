@@ -62,6 +62,9 @@ unsigned hypi_timeline_find_anomalies(const hypi_tick *ticks, unsigned ticks_cou
 /* The most that was in use at any tick, also in blocks with a mapping of their own. */
 uint64_t hypi_timeline_peak_bytes(void);
 
+/* Takes another process's for its own: tracking/box.h. At most HYPI_TICKS. */
+void hypi_timeline_load(const hypi_tick *ticks, unsigned count, uint64_t peak_bytes);
+
 /* Copies the ticks, oldest first; returns how many. */
 unsigned hypi_timeline_ticks(hypi_tick *ret_ticks, unsigned capacity);
 

@@ -7,6 +7,7 @@
 #include "tracking/write.h"
 
 #include "heap/heap.h"
+#include "tracking/box.h"
 #include "tracking/maps.h"
 
 #include <hypool/tracking.h>
@@ -111,7 +112,7 @@ void hypi_write_dhat(const hypi_symbols *symbols, hypi_bytes *to) {
 		&out,
 		"{\"dhatFileVersion\":2,\"mode\":\"heap\",\"verb\":\"Allocated\",\"bklt\":true,\"bkacc\":false,"
 		"\"tu\":\"ms\",\"Mtu\":\"s\",\"tuth\":%u,\"cmd\":\"pid %d\",\"pid\":%d,\"tg\":%u,\"te\":%u,\n\"pps\":[",
-		HYPI_BRIEF_MS, (int)getpid(), (int)getpid(), p->peak_ms, hypi_profile_now_ms());
+		HYPI_BRIEF_MS, hypi_subject_pid(), hypi_subject_pid(), p->peak_ms, hypi_profile_now_ms());
 	const char *before = "";
 	for (uint32_t i = 0; i < p->site_count; i++) {
 		if (p->sites[i].picks == 0 || p->sites[i].bytes <= 0) continue;

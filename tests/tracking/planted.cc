@@ -1,4 +1,5 @@
 // A program with planted leaks, and with much that only looks like one: found must be exactly the first kind.
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -89,5 +90,6 @@ int main(int argc, char **argv) {
 	for (int i = 0; i < 1000; i++) gone.push_back(std::string(50, 'x'));
 	wipe_stack();
 	puts("planted");
+	if (argc > 1 && strcmp(argv[1], "killed") == 0) raise(SIGKILL);
 	return 3;
 }
