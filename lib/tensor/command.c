@@ -78,7 +78,8 @@ static void stream_once(unsigned threads, size_t elements, double *best_copy_gbp
 	pthread_barrier_t barrier;
 	double copy_s = 1e9, triad_s = 1e9;
 	size_t each = elements / threads;
-	double *memory = malloc(3 * elements * sizeof *memory);
+	/* On pages, as the arrays of hyp_topology_measure lie: a copy's speed depends on where its two ends lie in theirs. */
+	double *memory = aligned_alloc(4096, (3 * elements * sizeof *memory + 4095) / 4096 * 4096);
 	if (memory == NULL || pthread_barrier_init(&barrier, NULL, threads) != 0) must(HYP_ERR_NO_MEMORY);
 	for (unsigned i = 0; i < threads; i++) {
 		parts[i] = (struct stream){memory + i * each,
