@@ -45,6 +45,11 @@ typedef struct hyp_backing {
 	hyp_status (*purge)(void *context, uintptr_t address, size_t bytes);
 	/* Gives a whole reserved range back. Required. */
 	hyp_status (*release)(void *context, uintptr_t address, size_t bytes);
+	/* Copies from one place of it to another, which do not overlap; done when it returns. Memory of HYP_BACKING_HOST is copied
+	 * by the processor. Otherwise NULL: blocks never move. Whoever wants to lock the block that is copied waits. */
+	hyp_status (*copy)(void *context, uintptr_t to, uintptr_t from, size_t bytes);
+	/* How full the memory is that this is part of, whoever uses it: the device's. NULL: not known. */
+	hyp_status (*usage)(void *context, uint64_t *ret_used_bytes, uint64_t *ret_total_bytes);
 } hyp_backing;
 
 #ifdef __cplusplus

@@ -30,6 +30,7 @@ typedef enum hyp_cleanup_cause {
 	HYP_CLEANUP_PRESSURE, /* the pool's use of its limits reached pressure_threshold, or the system is short of memory */
 	HYP_CLEANUP_EMERGENCY, /* the system's pressure is critical, or hyp_cleanup_relieve was called */
 	HYP_CLEANUP_WANTED,    /* the pool's own strategy said so */
+	HYP_CLEANUP_DEVICE,    /* the device's memory, which the pool's backing tells of, is used to pressure_threshold */
 	HYP_CLEANUP_CAUSES     /* how many there are */
 } hyp_cleanup_cause;
 

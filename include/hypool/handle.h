@@ -54,7 +54,7 @@ HYP_HOT_API HYP_NODISCARD hyp_status hyp_handle_unlock(hyp_pool *pool, hyp_handl
 HYP_API HYP_NODISCARD hyp_status hyp_handle_get_info(hyp_pool *pool, hyp_handle handle, hyp_handle_info *ret_info);
 
 /* Changes the size, keeping contents and handle. HYP_ERR_BUSY: it is locked. HYP_ERR_UNSUPPORTED: it would have to move,
- * and the processor cannot copy this memory. On failure the block is as it was. */
+ * and neither the processor nor the pool's backing can copy this memory. On failure the block is as it was. */
 HYP_API HYP_NODISCARD hyp_status hyp_handle_realloc(hyp_pool *pool, hyp_handle handle, size_t bytes);
 
 /* HYP_OK, or what any other call would say of this handle. */

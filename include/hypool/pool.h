@@ -56,9 +56,11 @@ typedef bool hyp_cleanup_wanted(void *context, hyp_pool *pool);
 
 /* What is asked of automatic cleanup for this pool (hypool/cleanup.h). */
 typedef struct hyp_pool_cleanup {
-	uint64_t idle_interval_ms;  /* 30000; at least 1; once nothing was allocated or freed for so long */
-	double pressure_threshold;  /* 0.9; above 0, at most 1; of a limit of the pool, looked at every second */
-	bool compaction;            /* true */
+	uint64_t idle_interval_ms; /* 30000; at least 1; once nothing was allocated or freed for so long */
+	double
+		pressure_threshold; /* 0.9; above 0, at most 1; of a limit of the pool, or of the memory that its backing tells of
+	                             * (hyp_backing: usage); looked at every second */
+	bool compaction;        /* true */
 	uint64_t max_cleanup_ms;    /* 100; at least 1; of moving blocks at a time */
 	uint64_t period_ms;         /* 0: never; that often, whatever happens */
 	uint64_t least_age_ms;      /* 0; only blocks so old are moved: young ones die soon (Ungar 1984) */

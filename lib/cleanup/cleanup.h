@@ -18,7 +18,8 @@
 
 #include <pthread.h>
 
-/* A span or an arena that blocks can be moved out of. Weights are blocks in a span, slices in an arena. Its record may be
+/* A span (device memory: a slab) or an arena that blocks can be moved out of. Weights are blocks in a span, slices in an
+ * arena. Its record may be
  * gone, and be another's, as soon as the large pool's lock is let go: the key is compared, and never followed but for a
  * span of the calling thread's own heap. */
 typedef struct hypi_vessel {
@@ -30,7 +31,8 @@ typedef struct hypi_vessel {
 	uint32_t live;         /* all weight, as far as it is known */
 	uint32_t first, moves; /* of its moves in the plan's order */
 	uint16_t class_index;  /* HYPI_CLASSES: an arena */
-	bool mine;             /* a span of the calling thread's heap: `live` is exact */
+	bool mine;             /* a span of the calling thread's heap */
+	bool weighed;          /* an arena, or a slab of device memory, that was there when all were weighed */
 	bool emptied;          /* the plan empties it */
 } hypi_vessel;
 
@@ -51,6 +53,8 @@ typedef struct hypi_plan {
 	size_t vessel_capacity, vessel_count;
 	hypi_move *moves;
 	size_t move_count, next;
+	hypi_device_block *aside; /* device memory: blocks that are freed at the end; in the same mapping */
+	size_t aside_room;
 	size_t mapped_bytes;
 	/* Arenas found last, by their addresses; void when the pool has let one go since. The large pool's lock. */
 	const hypi_arena *known[HYPI_PLAN_ARENAS];
@@ -75,7 +79,7 @@ typedef struct hypi_cleanup {
 	bool levelled;            /* while the pool is reset: `level` is the pool's own */
 	hyp_tracking_level level; /* that it had */
 	hyp_cleanup_stats stats;
-	uint64_t seen_activity, changed_ms, period_due_ms, leaks_due_ms, pressure_due_ms;
+	uint64_t seen_activity, changed_ms, period_due_ms, leaks_due_ms, pressure_due_ms, device_due_ms;
 	bool idle_done;
 	uint64_t leak_blocks, leak_rising;
 } hypi_cleanup;
@@ -98,8 +102,12 @@ void hypi_cleanup_each(void (*visit)(void *context, hypi_cleanup *record), void 
 /* Plans what to move; the caller has the pool's run lock, and returned what its own heap keeps. False: no memory. */
 bool hypi_plan_make(hypi_plan *plan, hyp_pool *pool, hypi_heap *mine, const hyp_cleanup_request *request);
 void hypi_plan_fini(hypi_plan *plan);
-/* The vessel of an address, when the plan knows it. */
-const hypi_vessel *hypi_plan_vessel(hypi_plan *plan, hyp_pool *pool, uintptr_t address);
+/* The vessel of a handle's block, or of a block of the caller's, when the plan knows it. */
+const hypi_vessel *hypi_plan_vessel(hypi_plan *plan, hyp_pool *pool, hyp_handle handle);
+const hypi_vessel *hypi_plan_vessel_of(hypi_plan *plan, hyp_pool *pool, const hypi_device_block *block);
+
+/* Device memory: slabs that the plan empties hand blocks out last. */
+void hypi_plan_put_last(const hypi_plan *plan, hyp_pool *pool);
 
 /* ---- run.c ---- */
 

@@ -71,22 +71,63 @@ static void look(hypi_plan *plan, hyp_pool *pool, const hypi_heap *mine, uintptr
 	}
 }
 
-/* The span or the arena that an address lies in, all of it but the weights; its key is NULL: neither, or another pool's by
- * now. */
-static hypi_vessel vessel_at(hypi_plan *plan, hyp_pool *pool, const hypi_heap *mine, uintptr_t address) {
-	hypi_vessel v = {.key = NULL};
-	hypi_lock_take(&pool->engine.large.lock);
-	look(plan, pool, mine, address, &v);
-	hypi_unlock(&pool->engine.large.lock);
-	return v;
+static hypi_vessel vessel_of_device(const hypi_device_block *block) {
+	hypi_device_vessel d = hypi_device_vessel_of(block);
+	return (hypi_vessel){.key = d.key, .bytes = d.bytes, .capacity = d.blocks, .class_index = (uint16_t)d.class_index};
 }
 
-const hypi_vessel *hypi_plan_vessel(hypi_plan *plan, hyp_pool *pool, uintptr_t address) {
-	hypi_vessel at = vessel_at(plan, pool, NULL, address);
-	if (at.key == NULL) return NULL;
-	const hypi_vessel *v = &plan->vessels[place_of(plan, at.key)];
-	return v->key != NULL ? v : NULL;
+typedef struct sight {
+	hypi_vessel vessel;
+	uint32_t weight;
+} sight;
+
+static void see(void *context, const hypi_device_block *block) {
+	sight *s = context;
+	s->vessel = vessel_of_device(block);
+	s->weight = hypi_device_vessel_of(block).weight;
 }
+
+/* The span or the arena that a handle's block lies in, all of it but its weights, and the weight of the block. The key is
+ * NULL: neither, or another pool's by now. */
+static sight sight_of(hypi_plan *plan, hyp_pool *pool, const hypi_heap *mine, hyp_handle handle) {
+	sight at = {.weight = 1};
+	if (!hypi_pool_is_host(pool)) {
+		hypi_handle_look(pool, handle, see, &at);
+		return at;
+	}
+	hypi_slot *slot = hypi_slot_of(handle);
+	hypi_lock_take(&pool->engine.large.lock);
+	look(plan, pool, mine, hypi_load_relaxed(&slot->address), &at.vessel);
+	hypi_unlock(&pool->engine.large.lock);
+	if (at.vessel.class_index == HYPI_CLASSES)
+		at.weight = (uint32_t)hypi_slices_of(hypi_handle_host_usable(pool, slot));
+	return at;
+}
+
+static const hypi_vessel *find(const hypi_plan *plan, const void *key) {
+	const hypi_vessel *v = key != NULL ? &plan->vessels[place_of(plan, key)] : NULL;
+	return v != NULL && v->key != NULL ? v : NULL;
+}
+
+const hypi_vessel *hypi_plan_vessel(hypi_plan *plan, hyp_pool *pool, hyp_handle handle) {
+	return find(plan, sight_of(plan, pool, NULL, handle).vessel.key);
+}
+
+const hypi_vessel *hypi_plan_vessel_of(hypi_plan *plan, hyp_pool *pool, const hypi_device_block *block) {
+	hypi_vessel at = {.key = NULL};
+	if (!hypi_pool_is_host(pool)) return find(plan, hypi_device_vessel_of(block).key);
+	hypi_lock_take(&pool->engine.large.lock);
+	look(plan, pool, NULL, block->address, &at);
+	hypi_unlock(&pool->engine.large.lock);
+	return find(plan, at.key);
+}
+
+static bool is_emptied(const void *plan, const void *key) {
+	const hypi_vessel *v = find(plan, key);
+	return v != NULL && v->emptied;
+}
+
+void hypi_plan_put_last(const hypi_plan *plan, hyp_pool *pool) { hypi_slabs_put_last(pool, is_emptied, plan); }
 
 /* ---- the walk over all handles ---- */
 
@@ -109,7 +150,8 @@ static void meet(void *context, hyp_handle handle, const hypi_slot *slot) {
 	census *c = context;
 	hypi_plan *plan = c->plan;
 	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
-	hypi_vessel seen = vessel_at(plan, c->pool, c->mine, hypi_load_relaxed(&s->address));
+	sight at_block = sight_of(plan, c->pool, c->mine, handle);
+	hypi_vessel seen = at_block.vessel;
 	if (seen.key == NULL || plan->move_count == c->room) return;
 	size_t bytes = hypi_load_relaxed(&s->bytes), at = place_of(plan, seen.key);
 	hypi_vessel *v = &plan->vessels[at];
@@ -119,8 +161,7 @@ static void meet(void *context, hyp_handle handle, const hypi_slot *slot) {
 		*v = seen;
 	}
 	if (v->class_index != seen.class_index || v->mine != seen.mine) return; /* the record is another's by now */
-	bool large = seen.class_index == HYPI_CLASSES;
-	uint32_t weight = large ? (uint32_t)hypi_slices_of(hypi_handle_host_usable(c->pool, s)) : 1;
+	uint32_t weight = at_block.weight;
 	c->by_handle[v->class_index]++;
 	bool locked = is_locked(slot);
 	plan->locked += locked;
@@ -147,14 +188,33 @@ static size_t weigh_arenas(hypi_plan *plan, const hypi_large_pool *large) {
 	for (const hypi_arena *a = large->all; a != NULL; a = a->all_next) {
 		hypi_vessel *v = &plan->vessels[place_of(plan, a)];
 		room += a->free_slices;
-		if (v->key != NULL) v->live = a->slices - a->free_slices;
+		if (v->key == NULL) continue;
+		v->live = a->slices - a->free_slices;
+		v->capacity = a->slices;
+		v->weighed = true;
 	}
 	return room;
 }
 
-/* Whether all that lives in a vessel can be moved away; sets `live`, which is known of arenas. */
+/* The same of slabs; `room` by class. */
+typedef struct slab_scale {
+	hypi_plan *plan;
+	size_t room[HYPI_CLASSES];
+} slab_scale;
+
+static void weigh_slab(void *context, const hypi_device_vessel *slab) {
+	slab_scale *scale = context;
+	hypi_vessel *v = &scale->plan->vessels[place_of(scale->plan, slab->key)];
+	scale->room[slab->class_index] += slab->blocks - slab->used;
+	if (v->key == NULL) return;
+	v->live = slab->used;
+	v->weighed = true;
+}
+
+/* Whether all that lives in a vessel can be moved away; sets `live`, where it was not weighed. */
 static bool is_emptiable(hypi_vessel *v, const uint64_t *by_pointer) {
-	if (v->class_index == HYPI_CLASSES) return v->fixed == 0 && v->live == v->movable;
+	if (v->weighed) return v->fixed == 0 && v->live == v->movable;
+	if (v->class_index == HYPI_CLASSES) return false; /* gone since */
 	v->live = v->movable + v->fixed;
 	if (v->mine) v->live = ((const hypi_span *)v->key)->out;
 	else if (by_pointer[v->class_index] != 0) return false;
@@ -162,9 +222,7 @@ static bool is_emptiable(hypi_vessel *v, const uint64_t *by_pointer) {
 }
 
 /* What the plan may not count on any more when it empties a vessel. */
-static uint32_t room_in(const hypi_vessel *v) {
-	return v->class_index == HYPI_CLASSES || v->mine ? v->capacity - v->live : 0;
-}
+static uint32_t room_in(const hypi_vessel *v) { return v->weighed || v->mine ? v->capacity - v->live : 0; }
 
 /* By class, and sparsest first. */
 static bool is_before(const hypi_vessel *a, const hypi_vessel *b) {
@@ -297,17 +355,25 @@ bool hypi_plan_make(hypi_plan *plan, hyp_pool *pool, hypi_heap *mine, const hyp_
 	size_t count = 0, arena_room = weigh_arenas(plan, large);
 	plan->arenas_made = large->arenas_made;
 	hypi_unlock(&large->lock);
+	slab_scale slabs = {.plan = plan};
+	if (!hypi_pool_is_host(pool)) hypi_slabs_walk(pool, weigh_slab, &slabs);
 	for (size_t i = 0; i < plan->vessel_capacity; i++) {
 		hypi_vessel *v = &plan->vessels[i];
-		if (v->key != NULL && v->movable != 0 && is_emptiable(v, by_pointer)) order[count++] = v;
+		if (v->key == NULL || v->movable == 0 || (!v->weighed && !hypi_pool_is_host(pool))) continue;
+		if (is_emptiable(v, by_pointer)) order[count++] = v;
 	}
 	sort(order, count);
 	for (size_t from = 0, to; from < count; from = to) {
 		unsigned class_index = order[from]->class_index;
 		to = from + 1;
 		while (to < count && order[to]->class_index == class_index) to++;
-		choose(plan, order + from, to - from, class_index == HYPI_CLASSES ? arena_room : own_room(mine, class_index));
+		size_t room = arena_room;
+		if (class_index < HYPI_CLASSES)
+			room = hypi_pool_is_host(pool) ? own_room(mine, class_index) : slabs.room[class_index];
+		choose(plan, order + from, to - from, room);
 	}
 	order_moves(plan, order, count, scratch);
+	plan->aside = (hypi_device_block *)(void *)scratch; /* it has served */
+	plan->aside_room = handles * sizeof *scratch / sizeof *plan->aside;
 	return true;
 }

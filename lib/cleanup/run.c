@@ -39,13 +39,14 @@ typedef struct mover {
 	const hyp_cleanup_request *request;
 	hyp_cleanup_result *result;
 	uint64_t start_ns;
-	void *aside;   /* to be freed at the end, linked by their first words */
-	bool no_arena; /* there is no room for large blocks but in an arena of its own */
+	void *aside;        /* to be freed at the end, linked by their first words */
+	size_t aside_count; /* in the plan's own table: memory that the processor cannot reach */
+	bool no_arena;      /* there is no room for large blocks but in an arena of its own */
 } mover;
 
-static void put_aside(mover *m, void *p) {
-	*(void **)p = m->aside;
-	m->aside = p;
+static void free_block(mover *m, const hypi_device_block *block) {
+	if (hypi_pool_is_host(m->pool)) hyp_pool_free(m->pool, (void *)block->address);
+	else hypi_device_free(m->pool, block);
 }
 
 static void free_aside(mover *m) {
@@ -55,45 +56,75 @@ static void free_aside(mover *m) {
 		hyp_pool_free(m->pool, p);
 	}
 	m->aside = NULL;
+	while (m->aside_count > 0) hypi_device_free(m->pool, &m->plan->aside[--m->aside_count]);
 }
 
-/* A block for a move, outside every vessel that is emptied. NULL: none to be had. */
-static void *fresh_block(mover *m, const hypi_move *move, bool large) {
+static void put_aside(mover *m, const hypi_device_block *block) {
+	if (!hypi_pool_is_host(m->pool)) {
+		if (m->aside_count == m->plan->aside_room) free_aside(m);
+		m->plan->aside[m->aside_count++] = *block;
+		return;
+	}
+	*(void **)block->address = m->aside;
+	m->aside = (void *)block->address;
+}
+
+/* A block for a move, wherever it lies. */
+static bool any_block(mover *m, const hypi_move *move, hypi_device_block *ret_block) {
 	hypi_engine *engine = &m->pool->engine;
 	size_t alignment = (size_t)1 << move->align_log2;
-	for (;;) {
+	bool done;
+	if (hypi_pool_is_host(m->pool)) {
 		void *p = hypi_engine_alloc(engine, m->heap, move->bytes, alignment <= 16 ? 1 : alignment, false);
-		if (p == NULL) {
-			hypi_sub_relaxed(&engine->failures, 1); /* nobody asked for it */
-			return NULL;
-		}
-		const hypi_span *span = hypi_span_at(p);
-		const hypi_vessel *v = hypi_plan_vessel(m->plan, m->pool, (uintptr_t)p);
-		if (large && (span->arena == NULL || span->arena->id >= m->plan->arenas_made)) {
-			m->no_arena = true;
-			put_aside(m, p);
-			return NULL;
-		}
-		if (v == NULL || !v->emptied) {
-			if (engine->zero_on_alloc) memset((char *)p + move->bytes, 0, span->block_bytes - move->bytes);
-			return p;
-		}
-		put_aside(m, p);
+		done = p != NULL;
+		/* A large block that shrank where it was may be a small one now. */
+		if (done) ret_block->small = hypi_load_relaxed(&hypi_span_at(p)->kind) == HYPI_SPAN_SMALL;
+		ret_block->address = (uintptr_t)p;
+	} else {
+		done = hypi_device_alloc(m->pool, move->bytes, alignment, ret_block) == HYP_OK;
 	}
+	if (!done) hypi_sub_relaxed(&engine->failures, 1); /* nobody asked for it */
+	return done;
+}
+
+static bool is_in_new_arena(const mover *m, const hypi_device_block *block) {
+	const hypi_arena *arena =
+		hypi_pool_is_host(m->pool) ? hypi_span_at((void *)block->address)->arena : hypi_device_vessel_of(block).key;
+	return arena == NULL || arena->id >= m->plan->arenas_made;
+}
+
+/* A block for a move, outside every vessel that is emptied. False: none to be had. */
+static bool fresh_block(mover *m, const hypi_move *move, bool large, hypi_device_block *ret_block) {
+	hypi_device_block block = {0};
+	for (;;) {
+		if (!any_block(m, move, &block)) return false;
+		const hypi_vessel *v = hypi_plan_vessel_of(m->plan, m->pool, &block);
+		if (large && (hypi_pool_is_host(m->pool) || !block.small) && is_in_new_arena(m, &block)) {
+			m->no_arena = true;
+			put_aside(m, &block);
+			return false;
+		}
+		if (v == NULL || !v->emptied) break;
+		bool full = !hypi_pool_is_host(m->pool) && m->aside_count == m->plan->aside_room;
+		put_aside(m, &block);
+		if (full) return false;
+	}
+	if (m->pool->engine.zero_on_alloc) {
+		size_t usable = hypi_span_at((void *)block.address)->block_bytes;
+		memset((char *)block.address + move->bytes, 0, usable - move->bytes);
+	}
+	*ret_block = block;
+	return true;
 }
 
 /* False: no block to move to. */
 static bool move_one(mover *m, const hypi_move *move) {
 	const hypi_vessel *from = &m->plan->vessels[move->vessel];
 	bool large = from->class_index == HYPI_CLASSES;
-	uintptr_t address = hypi_load_relaxed(&hypi_slot_of(move->handle)->address);
-	if ((large && m->no_arena) || hypi_plan_vessel(m->plan, m->pool, address) != from)
+	if ((large && m->no_arena) || hypi_plan_vessel(m->plan, m->pool, move->handle) != from)
 		return true; /* it is elsewhere by now */
-	void *p = fresh_block(m, move, large);
-	if (p == NULL) return large;
-	/* A large block that shrank where it was may be a small one now. */
-	bool small = hypi_load_relaxed(&hypi_span_at(p)->kind) == HYPI_SPAN_SMALL;
-	hypi_device_block block = {.address = (uintptr_t)p, .small = small};
+	hypi_device_block block;
+	if (!fresh_block(m, move, large, &block)) return large;
 	uint64_t held_ns = 0;
 	hypi_lock_take(m->move_lock);
 	hyp_status status = hypi_handle_put_in(m->pool, move->handle, move->bytes, &block, &held_ns);
@@ -103,17 +134,19 @@ static bool move_one(mover *m, const hypi_move *move) {
 		m->result->moved_bytes += move->bytes;
 		if (held_ns > m->result->longest_ns) m->result->longest_ns = held_ns;
 		if (move->bytes > m->result->longest_bytes) m->result->longest_bytes = move->bytes;
-		put_aside(m, (void *)block.address);
-	} else {
-		if (status == HYP_ERR_BUSY) m->result->locked_blocks++;
-		hyp_pool_free(m->pool, p);
+		put_aside(m, &block);
+		return true;
 	}
-	return true;
+	if (status == HYP_ERR_BUSY) m->result->locked_blocks++;
+	free_block(m, &block);
+	/* Of these the next one would say the same; a copy that fails is the device's failure. */
+	return status == HYP_ERR_BUSY || status == HYP_ERR_STALE || status == HYP_ERR_FOREIGN;
 }
 
 static void move_all(mover *m) {
 	hypi_plan *plan = m->plan;
 	uint64_t budget_ns = m->request->budget_ms * 1000000;
+	if (!hypi_pool_is_host(m->pool) && plan->move_count != 0) hypi_plan_put_last(plan, m->pool);
 	for (; plan->next < plan->move_count; plan->next++) {
 		const hypi_move *move = &plan->moves[plan->next];
 		size_t after = m->result->moved_bytes + move->bytes;
@@ -185,9 +218,9 @@ static hyp_status clean(hypi_cleanup *record, const hyp_cleanup_request *request
 	measure(large, &used, &arenas);
 	hypi_heap *heap = hypi_pool_is_host(pool) ? hypi_heap_for(&pool->engine) : hypi_heap_of(&pool->engine);
 	if (heap != NULL) hypi_heap_trim(heap);
-	if (request->compact && hypi_pool_is_host(pool) && heap != NULL) {
+	if (request->compact && hypi_handles_move(pool) && (heap != NULL || !hypi_pool_is_host(pool))) {
 		status = compact(record, heap, request, result);
-		hypi_heap_trim(heap);
+		if (heap != NULL) hypi_heap_trim(heap);
 	}
 	if (request->purge && !request->dry_run) result->purged_bytes = hypi_large_pool_purge(large);
 	measure(large, &used_after, &arenas_after);

@@ -7,8 +7,8 @@
  * since the last look says whether it is idle. While it is in a pool, the pool cannot go (cleanup/record.c).
  *
  * Strategies, in the order in which the first that applies is taken: the system's pressure (HIGH: every pool is
- * cleaned; CRITICAL: all stages of cleanup/relieve.c), the pool's own limit, the program's own strategy, the period,
- * idleness. Each is bounded by the
+ * cleaned; CRITICAL: all stages of cleanup/relieve.c), the pool's own limit, its device's memory, the program's own
+ * strategy, the period, idleness. Each is bounded by the
  * pool's max_cleanup_ms; a cleanup that has more to move goes on at the next look.
  *
  * Start lock: outermost. The thread itself never takes it, or ending it would wait for ever.
@@ -51,6 +51,14 @@ static uint64_t activity_of(hyp_pool *pool) {
 	return sum;
 }
 
+/* How full the memory is that the pool's is part of, by its backing; 0: not known. */
+static double device_use(hyp_pool *pool) {
+	const hyp_backing *backing = &pool->engine.large.backing;
+	uint64_t used = 0, total = 0;
+	if (backing->usage == NULL || backing->usage(backing->context, &used, &total) != HYP_OK || total == 0) return 0;
+	return (double)used / (double)total;
+}
+
 typedef struct look {
 	uint64_t now_ms;
 	hyp_pressure_level level;
@@ -60,7 +68,7 @@ typedef struct look {
 static bool is_due(hypi_cleanup *record, const look *at, hyp_cleanup_cause *ret_cause, hyp_pool_cleanup *ret_settings) {
 	uint64_t activity = activity_of(record->pool);
 	hypi_pool_raise_peaks(record->pool);
-	double ratio;
+	double ratio, device_ratio = device_use(record->pool);
 	hyp_pool_pressure(record->pool, &ratio);
 	pthread_mutex_lock(&hypi_cleanup_table);
 	hyp_cleanup_wanted *asks = record->automatic ? record->settings.wanted : NULL;
@@ -80,6 +88,9 @@ static bool is_due(hypi_cleanup *record, const look *at, hyp_cleanup_cause *ret_
 	} else if (pressed && at->now_ms >= record->pressure_due_ms) {
 		*ret_cause = HYP_CLEANUP_PRESSURE;
 		record->pressure_due_ms = at->now_ms + LOOK_MOST_MS;
+	} else if (device_ratio >= s->pressure_threshold && at->now_ms >= record->device_due_ms) {
+		*ret_cause = HYP_CLEANUP_DEVICE;
+		record->device_due_ms = at->now_ms + LOOK_MOST_MS;
 	} else if (wanted) {
 		*ret_cause = HYP_CLEANUP_WANTED;
 	} else if (s->period_ms != 0 && at->now_ms >= record->period_due_ms) {

@@ -225,33 +225,46 @@ static size_t usable_bytes(hyp_pool *pool, const hypi_slot *slot) {
 	return hypi_device_usable(hypi_load_relaxed(&s->record), hypi_load_relaxed(&s->small));
 }
 
-/* The same while others may free, resize or move it; 0: it is gone. Whoever gives a device block's record back takes one of
- * the two locks after the handle was made to name it no longer. */
-static size_t usable_now(hyp_pool *pool, hypi_slot *slot, hyp_handle handle) {
-	if (hypi_pool_is_host(pool)) return hypi_handle_host_usable(pool, slot);
-	for (;;) {
-		hypi_lock_take(&pool->engine.lock);
-		hypi_lock_take(&pool->engine.large.lock);
-		uint64_t state = hypi_load_acquire(&slot->state); /* pairs with let_go */
-		bool live = is_live(state, handle), held = (state & HYPI_SLOT_HELD) != 0;
-		size_t bytes = live && !held ? usable_bytes(pool, slot) : 0;
-		hypi_unlock(&pool->engine.large.lock);
-		hypi_unlock(&pool->engine.lock);
-		if (!live || !held) return bytes;
-		hypi_os_yield();
-	}
-}
-
-static void block_free(hyp_pool *pool, const hypi_device_block *block) {
-	if (hypi_pool_is_host(pool)) hyp_pool_free(pool, (void *)block->address);
-	else hypi_device_free(pool, block);
-}
-
 static hypi_device_block block_of(const hypi_slot *slot) {
 	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
 	return (hypi_device_block){.address = hypi_load_relaxed(&s->address),
 	                           .record = hypi_load_relaxed(&s->record),
 	                           .small = hypi_load_relaxed(&s->small)};
+}
+
+bool hypi_handle_look(hyp_pool *pool, hyp_handle handle, void (*visit)(void *context, const hypi_device_block *block),
+                      void *context) {
+	hypi_slot *slot = hypi_slot_of(handle);
+	for (;;) {
+		/* Whoever gives a block's record back takes one of the two after the handle was made to name it no longer. */
+		hypi_lock_take(&pool->engine.lock);
+		hypi_lock_take(&pool->engine.large.lock);
+		uint64_t state = hypi_load_acquire(&slot->state); /* pairs with let_go */
+		bool live = is_live(state, handle), held = (state & HYPI_SLOT_HELD) != 0;
+		hypi_device_block block = block_of(slot);
+		if (live && !held) visit(context, &block);
+		hypi_unlock(&pool->engine.large.lock);
+		hypi_unlock(&pool->engine.lock);
+		if (!live || !held) return live;
+		hypi_os_yield();
+	}
+}
+
+static void see_usable(void *context, const hypi_device_block *block) {
+	*(size_t *)context = hypi_device_usable(block->record, block->small);
+}
+
+/* The same while others may free, resize or move it; 0: it is gone. */
+static size_t usable_now(hyp_pool *pool, hypi_slot *slot, hyp_handle handle) {
+	if (hypi_pool_is_host(pool)) return hypi_handle_host_usable(pool, slot);
+	size_t bytes = 0;
+	hypi_handle_look(pool, handle, see_usable, &bytes);
+	return bytes;
+}
+
+static void block_free(hyp_pool *pool, const hypi_device_block *block) {
+	if (hypi_pool_is_host(pool)) hyp_pool_free(pool, (void *)block->address);
+	else hypi_device_free(pool, block);
 }
 
 /* ---- alloc and free ---- */
@@ -463,27 +476,37 @@ static void set_block(hypi_slot *slot, const hypi_device_block *block) {
 	hypi_store_relaxed(&slot->small, block->small);
 }
 
+bool hypi_handles_move(const hyp_pool *pool) {
+	return hypi_pool_is_host(pool) || pool->engine.large.backing.copy != NULL;
+}
+
+static hyp_status copy(hyp_pool *pool, uintptr_t to, uintptr_t from, size_t bytes) {
+	const hyp_backing *backing = &pool->engine.large.backing;
+	if (!hypi_pool_is_host(pool)) return bytes == 0 ? HYP_OK : backing->copy(backing->context, to, from, bytes);
+	memcpy((void *)to, (void *)from, bytes);
+	return HYP_OK;
+}
+
 /* To a new block of `bytes`; it is made before anything is held: making it may call the user. `same`: the size must not
  * have changed meanwhile. */
 static hyp_status move_to_size(hyp_pool *pool, hypi_slot *slot, hyp_handle handle, size_t bytes, bool same) {
 	size_t alignment = (size_t)1 << hypi_load_relaxed(&slot->align_log2);
-	if (!hypi_pool_is_host(pool)) return HYP_ERR_UNSUPPORTED;
+	if (!hypi_handles_move(pool)) return HYP_ERR_UNSUPPORTED;
 	hypi_device_block fresh;
 	hyp_status status = block_alloc(pool, bytes, alignment, &fresh);
 	if (status != HYP_OK) return status;
 	status = hold(slot, handle, hypi_heap_of(&pool->engine));
-	size_t have = hypi_load_relaxed(&slot->bytes);
-	if (status == HYP_OK && same && have != bytes) {
-		let_go(slot, handle);
-		status = HYP_ERR_BUSY;
-	}
 	if (status == HYP_OK) {
+		size_t have = hypi_load_relaxed(&slot->bytes);
 		hypi_device_block old = block_of(slot);
-		memcpy((void *)fresh.address, (void *)old.address, have < bytes ? have : bytes);
-		set_block(slot, &fresh);
-		hypi_store_relaxed(&slot->bytes, bytes);
+		if (same && have != bytes) status = HYP_ERR_BUSY;
+		else status = copy(pool, fresh.address, old.address, have < bytes ? have : bytes);
+		if (status == HYP_OK) {
+			set_block(slot, &fresh);
+			hypi_store_relaxed(&slot->bytes, bytes);
+			fresh = old;
+		}
 		let_go(slot, handle);
-		fresh = old;
 	}
 	block_free(pool, &fresh);
 	return status;
@@ -495,16 +518,16 @@ hyp_status hypi_handle_put_in(hyp_pool *pool, hyp_handle handle, size_t bytes, h
 	hypi_slot *slot;
 	hyp_status status = look_up(pool, handle, &chunk, &slot);
 	if (status != HYP_OK) return status;
+	if (!hypi_handles_move(pool)) return HYP_ERR_UNSUPPORTED;
 	uint64_t from_ns = hypi_os_now_ns();
 	status = hold(slot, handle, hypi_heap_of(&pool->engine));
 	if (status != HYP_OK) return status;
-	if (hypi_load_relaxed(&slot->bytes) == bytes) {
-		hypi_device_block old = block_of(slot);
-		memcpy((void *)block->address, (void *)old.address, bytes);
+	hypi_device_block old = block_of(slot);
+	if (hypi_load_relaxed(&slot->bytes) != bytes) status = HYP_ERR_BUSY;
+	else status = copy(pool, block->address, old.address, bytes);
+	if (status == HYP_OK) {
 		set_block(slot, block);
 		*block = old;
-	} else {
-		status = HYP_ERR_BUSY;
 	}
 	let_go(slot, handle);
 	*ret_ns = hypi_os_now_ns() - from_ns;

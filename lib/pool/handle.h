@@ -67,12 +67,21 @@ HYP_MUST_USE hyp_status hypi_handle_move(hyp_pool *pool, hyp_handle handle);
 
 /* Puts the contents of a block that nobody has locked into *block, a fresh block of the pool for `bytes` and the same
  * alignment, and makes it the handle's: *block is the old one then, and the caller's to free. HYP_ERR_BUSY: it is
- * locked, or its size is another by now. Anything but HYP_OK: nothing changed. *ret_ns: how long it was held. Host pools. */
+ * locked, or its size is another by now. HYP_ERR_UNSUPPORTED: the pool's memory cannot be copied. Anything but HYP_OK:
+ * nothing changed. *ret_ns: how long it was held. */
 HYP_MUST_USE hyp_status hypi_handle_put_in(hyp_pool *pool, hyp_handle handle, size_t bytes, hypi_device_block *block,
                                            uint64_t *ret_ns);
 
+/* The block of a live handle that nobody holds, in memory that the processor cannot reach: visits it while its record cannot
+ * go (the engine's lock and the large pool's are held). False: it is no such handle by now. */
+bool hypi_handle_look(hyp_pool *pool, hyp_handle handle, void (*visit)(void *context, const hypi_device_block *block),
+                      void *context);
+
 /* Usable bytes of a host pool's block, also while others resize or free it: then of a moment ago. */
 size_t hypi_handle_host_usable(const hyp_pool *pool, hypi_slot *slot);
+
+/* Whether the pool's memory can be copied, and so its blocks moved. */
+bool hypi_handles_move(const hyp_pool *pool);
 
 /* Calls `visit` for every live handle of the pool; handles that come or go meanwhile may be missed. */
 void hypi_handles_walk(hyp_pool *pool, void (*visit)(void *context, hyp_handle handle, const hypi_slot *slot),

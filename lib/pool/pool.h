@@ -82,6 +82,22 @@ typedef struct hypi_device_block {
 HYP_MUST_USE hyp_status hypi_device_alloc(hyp_pool *pool, size_t bytes, size_t alignment, hypi_device_block *ret_block);
 void hypi_device_free(hyp_pool *pool, const hypi_device_block *block);
 size_t hypi_device_usable(const void *record, bool small);
+
+/* What a block lies in: a slab, or the arena of a run; `key` NULL: a range of its own. The caller holds the engine's lock
+ * and the large pool's, or the block. */
+typedef struct hypi_device_vessel {
+	const void *key;
+	size_t bytes;
+	uint32_t blocks, used; /* a slab's */
+	uint32_t weight;       /* of the block: 1, or the slices of its run */
+	unsigned class_index;  /* HYPI_CLASSES: an arena */
+} hypi_device_vessel;
+hypi_device_vessel hypi_device_vessel_of(const hypi_device_block *block);
+/* Puts the slabs that `is_last` says behind the others of their class: blocks are taken from them when no other has one. It is
+ * called under the engine's lock. */
+void hypi_slabs_put_last(hyp_pool *pool, bool (*is_last)(const void *context, const void *key), const void *context);
+/* Calls `visit` for every slab, under the engine's lock. */
+void hypi_slabs_walk(hyp_pool *pool, void (*visit)(void *context, const hypi_device_vessel *slab), void *context);
 void hypi_slabs_empty(hyp_pool *pool);
 const char *hypi_slabs_check(hyp_pool *pool);
 

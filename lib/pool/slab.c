@@ -191,6 +191,61 @@ void hypi_device_free(hyp_pool *pool, const hypi_device_block *block) {
 	errno = saved;
 }
 
+static hypi_device_vessel vessel_of_slab(const hypi_slab *slab) {
+	return (hypi_device_vessel){.key = slab,
+	                            .bytes = (size_t)slab->run.count << HYPI_SLICE_LOG2,
+	                            .blocks = slab->blocks,
+	                            .used = slab->used,
+	                            .weight = 1,
+	                            .class_index = slab->class_index};
+}
+
+hypi_device_vessel hypi_device_vessel_of(const hypi_device_block *block) {
+	if (block->small) return vessel_of_slab(block->record);
+	const device_run *r = block->record;
+	const hypi_arena *arena = r->run.arena;
+	return (hypi_device_vessel){.key = arena,
+	                            .bytes = arena != NULL ? (size_t)arena->slices << HYPI_SLICE_LOG2 : 0,
+	                            .weight = r->run.count,
+	                            .class_index = HYPI_CLASSES};
+}
+
+void hypi_slabs_walk(hyp_pool *pool, void (*visit)(void *context, const hypi_device_vessel *slab), void *context) {
+	const hypi_pool_state *state = hypi_pool_state_of(pool);
+	hypi_lock_take(&pool->engine.lock);
+	for (unsigned c = 0; c <= HYPI_CLASSES; c++) {
+		const hypi_slab *slab = c < HYPI_CLASSES ? state->slabs[c] : state->full_slabs;
+		for (; slab != NULL; slab = slab->next) {
+			hypi_device_vessel v = vessel_of_slab(slab);
+			visit(context, &v);
+		}
+	}
+	hypi_unlock(&pool->engine.lock);
+}
+
+void hypi_slabs_put_last(hyp_pool *pool, bool (*is_last)(const void *context, const void *key), const void *context) {
+	hypi_pool_state *state = hypi_pool_state_of(pool);
+	hypi_lock_take(&pool->engine.lock);
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
+		hypi_slab *parts[2] = {NULL}, *ends[2] = {NULL}, *next;
+		for (hypi_slab *slab = state->slabs[c]; slab != NULL; slab = next) {
+			next = slab->next;
+			unsigned k = is_last(context, slab);
+			slab->prev = ends[k];
+			slab->next = NULL;
+			if (ends[k] != NULL) ends[k]->next = slab;
+			else parts[k] = slab;
+			ends[k] = slab;
+		}
+		if (ends[0] != NULL && parts[1] != NULL) {
+			ends[0]->next = parts[1];
+			parts[1]->prev = ends[0];
+		}
+		state->slabs[c] = parts[0] != NULL ? parts[0] : parts[1];
+	}
+	hypi_unlock(&pool->engine.lock);
+}
+
 void hypi_slabs_empty(hyp_pool *pool) {
 	hypi_pool_state *state = hypi_pool_state_of(pool);
 	for (unsigned c = 0; c < HYPI_CLASSES; c++)
