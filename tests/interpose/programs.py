@@ -7,7 +7,7 @@ Each case is a shell script in programs/: one program or family, deterministic i
     # extra                   only with --all or HYPOOL_TEST_LONG=1
     # source: NAME            the program's own test suite: wants its source, unpacked in $HYPOOL_SOURCES/NAME by
                               `./bootstrap test`, and finds it in $SOURCE; without it the case is skipped
-    # judges itself           a test suite: exit status 0 is enough; it runs without the library only if it failed
+    # judges itself           a test suite: exit status 0 is enough, 77 skips; it runs without the library only if it failed
 The script runs twice in fresh folders, the shell itself included. It passes when exit status and descriptor 1 are the
 same, and nothing that begins "hypool: " came on descriptor 2. Before that, each needed tool that is an ELF file is
 asked (LD_TRACE_LOADED_OBJECTS) whether the library really is loaded into it: a check that looked at nothing fails.
@@ -128,6 +128,8 @@ def judge(case, lib):
         ours = run(case, lib)
         if ours[0] == 0 and ours[1] and not unasked(ours):
             return "ok", f"{ours[3]:.1f} s: {ours[1].strip()}"
+        if ours[0] == SKIP:
+            return "SKIPPED", ours[1].strip()
     plain = run(case, "")
     if plain[0] != 0 or not plain[1]:
         return "FAILED", f"without the library: exit status {plain[0]}\n{plain[1][-1500:]}{plain[2][-1500:]}"

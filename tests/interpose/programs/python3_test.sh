@@ -3,7 +3,7 @@
 # needs: python3
 # seconds: 240
 # judges itself
-python3 -c 'import test.test_list' || { echo "python3 has no test package"; exit 1; }
+python3 -c 'import test.test_list' || { echo "python3 has no test package"; exit 77; }
 PYTHONMALLOC=malloc python3 -m test -q test_list test_dict test_set test_bytes test_unicode test_array test_heapq \
 	test_deque test_json test_pickle test_zlib test_struct test_memoryview test_weakref test_gc test_ctypes test_thread \
 	test_threading test_threadsignals test_fork1 test_posix test_re test_long test_generators test_exceptions \
