@@ -128,7 +128,8 @@ def markdown(seen):
     names = list(next(iter(seen.values())))
     kinds = {}
     for row, cells in seen.items():
-        counts = kinds.setdefault(row.split()[0], [0] * (len(names) + 1))
+        kind = re.sub(r"^(free_of|realloc_of|usable_of|fake)_(stack|static|tls|code|m|un|n|a|k|l|o|f|in).*", r"\1_...", row.split()[0])
+        counts = kinds.setdefault(kind, [0] * (len(names) + 1))
         counts[0] += 1
         for i, name in enumerate(names):
             counts[i + 1] += all(stopped(c) for c in cells[name])
