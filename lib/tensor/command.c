@@ -77,14 +77,15 @@ static void stream_once(unsigned threads, size_t elements, double *best_copy_gbp
 	pthread_t others[MOST_THREADS];
 	pthread_barrier_t barrier;
 	double copy_s = 1e9, triad_s = 1e9;
-	size_t each = elements / threads;
-	/* On pages, as the arrays of hyp_topology_measure lie: a copy's speed depends on where its two ends lie in theirs. */
-	double *memory = aligned_alloc(4096, (3 * elements * sizeof *memory + 4095) / 4096 * 4096);
+	/* As the arrays of hyp_topology_measure lie: each thread's three behind each other, on pages, and not a power of two
+	 * apart. A copy's speed depends on that by a third. */
+	size_t each = elements / threads / 512 * 512 + 512;
+	double *memory = aligned_alloc(4096, 3 * each * threads * sizeof *memory);
 	if (memory == NULL || pthread_barrier_init(&barrier, NULL, threads) != 0) must(HYP_ERR_NO_MEMORY);
 	for (unsigned i = 0; i < threads; i++) {
-		parts[i] = (struct stream){memory + i * each,
-		                           memory + elements + i * each,
-		                           memory + 2 * elements + i * each,
+		parts[i] = (struct stream){memory + 3 * i * each,
+		                           memory + (3 * i + 1) * each,
+		                           memory + (3 * i + 2) * each,
 		                           each,
 		                           &barrier,
 		                           &copy_s,

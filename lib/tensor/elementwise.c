@@ -19,7 +19,7 @@ struct plan {
 	enum hypi_num result_num;
 	hyp_dtype result;
 	hypi_binary_fn *kernel[HYPI_FORM_COUNT], *piece[HYPI_FORM_COUNT];
-	bool in_pieces; /* a large result that is walked row by row: its rows are pieces of it */
+	bool in_pieces; /* a large result: what is computed at once, rows or a thread's share, is a piece of it */
 	hypi_compare_fn *compare[HYPI_FORM_COUNT];
 	hypi_binary_fn *loop;
 	int logical; /* hyp_binary_op */
@@ -214,8 +214,7 @@ static hyp_status walk(hyp_binary_op op, struct plan *p, struct operand *a, stru
 		p->dtype_out = out->dtype;
 		struct hypi_iter it;
 		hypi_iter_init(&it, out->rank, out->shape, 3, tensors, data);
-		p->in_pieces = p->kind == PLAN_KERNEL && it.rank > 1 &&
-		               (size_t)it.total * hypi_num_bytes[p->result_num] >= HYPI_LARGE_BYTES;
+		p->in_pieces = p->kind == PLAN_KERNEL && (size_t)it.total * hypi_num_bytes[p->result_num] >= HYPI_LARGE_BYTES;
 		hypi_iter_parallel(&it, p->dear ? GRAIN_DEAR : GRAIN_CHEAP, body, p);
 	}
 	while (pinned-- > 0)

@@ -8,7 +8,9 @@
  * moment after their work and then sleep.
  *
  * Locks: `turn` is held by the caller that has the team; `mutex` guards the fields and the two conditions. Ranges are
- * claimed from an atomic counter. After a fork the child has no workers and starts its own team.
+ * claimed from an atomic counter. A worker joins a job as long as it is open; a caller that has no range left closes it
+ * and waits for those that joined, not for those that still sleep: on a busy machine they may sleep for long. After a
+ * fork the child has no workers and starts its own team.
  */
 #include "tensor/parallel.h"
 
@@ -34,9 +36,10 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t done = PTHREAD_COND_INITIALIZER;
 static struct job job;                     /* written by the caller under mutex while no worker is active */
+static bool open;                          /* may workers still join the job? under mutex */
 static _Atomic int64_t next_range;         /* start of the next unclaimed range */
 static _Atomic uint64_t job_number;        /* raised under mutex; workers spin on it */
-static unsigned active;                    /* workers not yet done with the job; under mutex */
+static unsigned active;                    /* workers that joined the job and are not done; under mutex */
 static unsigned started;                   /* workers that exist; under turn and mutex */
 static pthread_t workers[MAX_THREADS];     /* [started] */
 static uint64_t first_unseen[MAX_THREADS]; /* the last job before a worker was made; written before it starts */
@@ -58,6 +61,7 @@ static void fork_parent(void) {
 static void fork_child(void) {
 	started = 0;
 	active = 0;
+	open = false;
 	(void)pthread_cond_init(&work, NULL);
 	(void)pthread_cond_init(&done, NULL);
 	pthread_mutex_unlock(&mutex);
@@ -108,8 +112,11 @@ static void *worker(void *argument) {
 		bool stop = stopping;
 		seen = hypi_load_relaxed(&job_number);
 		struct job mine = job;
+		bool joined = open && !stop;
+		if (joined) active++;
 		pthread_mutex_unlock(&mutex);
 		if (stop) return NULL;
+		if (!joined) continue;
 		run_ranges(&mine);
 		pthread_mutex_lock(&mutex);
 		if (--active == 0) pthread_cond_signal(&done);
@@ -151,13 +158,14 @@ void hypi_parallel(int64_t total, int64_t grain, hypi_range_fn *fn, void *contex
 	pthread_mutex_lock(&mutex);
 	job = (struct job){fn, context, total, step};
 	hypi_store_relaxed(&next_range, 0);
-	active = started;
+	open = true;
 	(void)hypi_add_relaxed(&job_number, 1);
 	pthread_cond_broadcast(&work);
 	pthread_mutex_unlock(&mutex);
 	struct job mine = {fn, context, total, step};
 	run_ranges(&mine);
 	pthread_mutex_lock(&mutex);
+	open = false;
 	while (active != 0) pthread_cond_wait(&done, &mutex);
 	pthread_mutex_unlock(&mutex);
 	pthread_mutex_unlock(&turn);
