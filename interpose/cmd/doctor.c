@@ -122,7 +122,9 @@ static void pressure_features(void) {
 	         group);
 	bool limited = access(path, R_OK) == 0;
 	char limit[64];
-	say("memory limit of the group", limited, line_of(path, limit, sizeof limit),
+	const char *value = line_of(path, limit, sizeof limit);
+	bool any = limited && strcmp(value, "max") != 0 && strtoull(value, NULL, 10) < UINT64_C(1) << 60;
+	say("memory limit of the group", limited, limited && !any ? "none" : value,
 	    limited ? "" : "no memory controller here");
 }
 

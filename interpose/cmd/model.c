@@ -110,6 +110,9 @@ static bool add_line(model *m, char *at) {
 		return add_frame(m, at);
 	} else if (strcmp(kind, "site") == 0) {
 		return add_site(m, at);
+	} else if (strcmp(kind, "confidence") == 0) {
+		if (!numbers(&at, n, 2) || m->site_count == 0 || n[1] > 100) return false;
+		m->sites[m->site_count - 1].confidence = (uint32_t)n[1];
 	} else if (strcmp(kind, "anomaly") == 0) {
 		name = word(&at);
 		if (!numbers(&at, n, 2)) return false;

@@ -46,6 +46,7 @@ typedef enum model_number {
 
 typedef struct model_site {
 	uint64_t n[MODEL_NUMBERS];
+	uint32_t confidence;     /* percent, of LOST_*; 0: nothing was lost */
 	uint32_t depth, *frames; /* innermost first; index in frames */
 	char *key;               /* function names, innermost first, joined by ';' */
 } model_site;

@@ -29,13 +29,18 @@ static void print_top(const model *m, FILE *to, const char *title, model_number 
 	if (sum == 0) return;
 	size_t groups;
 	model_group *all = model_grouped(m, by, count, &groups);
-	fprintf(to, "\n%s: %s at %zu functions\n", title, hypi_cmd_bytes((double)sum, text), groups);
+	fprintf(to, "\n%s: %s at %zu function%s\n", title, hypi_cmd_bytes((double)sum, text), groups,
+	        groups == 1 ? "" : "s");
 	for (size_t i = 0; i < groups && i < top; i++) {
 		const char *pool = model_pool_name(m, all[i].largest);
 		fprintf(to, "  %5.1f %%  %10s in %-8llu %.100s%s%s%s\n", 100 * (double)all[i].bytes / (double)sum,
 		        hypi_cmd_bytes((double)all[i].bytes, text), (ull)all[i].count, all[i].place,
 		        pool != NULL ? "  [pool " : "", pool != NULL ? pool : "", pool != NULL ? "]" : "");
 		print_stack(m, to, all[i].largest, 5);
+		if (by == LOST_BYTES)
+			fprintf(to, "        confidence %u %%, first %.2f s and last %.2f s after the start\n",
+			        all[i].largest->confidence, (double)all[i].largest->n[FIRST_MS] / 1000,
+			        (double)all[i].largest->n[LAST_MS] / 1000);
 		if (all[i].sites > 1) fprintf(to, "        and %zu more stacks\n", all[i].sites - 1);
 	}
 	if (groups > top) fprintf(to, "  and %zu more\n", groups - top);
@@ -146,7 +151,7 @@ void model_print_json(const model *m, FILE *to) {
 	for (size_t i = 0; i < m->site_count; i++) {
 		fprintf(to, "%s\n{", i == 0 ? "" : ",");
 		for (unsigned k = 0; k < MODEL_NUMBERS; k++) fprintf(to, "\"%s\":%llu,", names[k], (ull)m->sites[i].n[k]);
-		fprintf(to, "\"stack\":[");
+		fprintf(to, "\"confidence\":%u,\"stack\":[", m->sites[i].confidence);
 		for (uint32_t k = 0; k < m->sites[i].depth; k++) {
 			fputs(k == 0 ? "" : ",", to);
 			hypi_cmd_json(to, m->frames[m->sites[i].frames[k]].name);

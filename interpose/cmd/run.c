@@ -151,6 +151,7 @@ static void prepare(const run_options *o, const char *library, const char *folde
 	set("profile", "1");
 	make_box();
 	if (o->leaks) set("leaks", "1");
+	if (o->leaks && (o->quiet || o->json)) set("leak_report", "0");
 	if (o->mean != NULL) set("profile_mean", o->mean);
 	if (o->suppressions != NULL) set("leak_suppressions", o->suppressions);
 	if (o->live) set("live", "1");

@@ -110,7 +110,10 @@ static bool search(const hyp_pool *pool, hyp_leak_totals *totals, uintptr_t here
 	};
 	bool done = hypi_reach(&p->picks->address, sizeof *p->picks, p->pick_capacity, own, HYP_ARRAY_LEN(own), here,
 	                       registers, reached);
-	for (uint32_t i = 0; i < p->site_count; i++) p->sites[i].lost_count = p->sites[i].lost_bytes = 0;
+	for (uint32_t i = 0; i < p->site_count; i++) {
+		p->sites[i].lost_count = p->sites[i].lost_bytes = 0;
+		p->sites[i].lost_picks = 0;
+	}
 	double reachable = 0, reachable_bytes = 0;
 	for (size_t i = 0; done && i < p->pick_capacity; i++) {
 		const hypi_pick *pick = &p->picks[i];
@@ -121,6 +124,7 @@ static bool search(const hyp_pool *pool, hyp_leak_totals *totals, uintptr_t here
 			reachable_bytes += size;
 		} else {
 			p->sites[pick->site].lost_count += scale;
+			p->sites[pick->site].lost_picks++;
 			p->sites[pick->site].lost_bytes += size;
 		}
 	}
@@ -133,10 +137,21 @@ static bool search(const hyp_pool *pool, hyp_leak_totals *totals, uintptr_t here
 
 /* ---- the report ---- */
 
+unsigned hypi_site_confidence(const hypi_site *site) {
+	double picks = (double)site->lost_picks, error = 1;
+	if (site->lost_picks == 0) return 0;
+	if (site->lost_count < picks + 0.5) return 100;                         /* each stands for itself */
+	for (int i = 0; i < 40; i++) error = (error + 1 / (error * picks)) / 2; /* 1 / sqrt(picks), by Heron's rule */
+	return (unsigned)(100 * (1 - error) + 0.5);
+}
+
 static void write_site(hypi_out *out, const hypi_symbols *symbols, const hypi_site *site) {
-	hypi_out_format(out, "%llu bytes in %llu blocks lost%s%s, first made %u ms and last %u ms after the start, by:\n",
-	                (ull)(site->lost_bytes + 0.5), (ull)(site->lost_count + 0.5), site->pool == 0 ? "" : " of pool ",
-	                site->pool == 0 ? "" : hypi_tracked_pool_at(site->pool)->name, site->first_ms, site->last_ms);
+	hypi_out_format(
+		out,
+		"%llu bytes in %llu blocks lost%s%s, first made %u ms and last %u ms after the start, confidence %u %%, by:\n",
+		(ull)(site->lost_bytes + 0.5), (ull)(site->lost_count + 0.5), site->pool == 0 ? "" : " of pool ",
+		site->pool == 0 ? "" : hypi_tracked_pool_at(site->pool)->name, site->first_ms, site->last_ms,
+		hypi_site_confidence(site));
 	for (uint32_t i = 0; i < site->depth && i < 24; i++) {
 		char name[512];
 		uintptr_t pc = hypi_site_frames(site)[i];

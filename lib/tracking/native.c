@@ -11,6 +11,7 @@
  *   frame ID PC MODULE NAME              MODULE counts modules from 1; 0: none
  *   site ID COUNT BYTES LIVE_COUNT LIVE_BYTES PEAK_BYTES BRIEF LIFE_MS FIRST_MS LAST_MS SLACK LOST_COUNT LOST_BYTES
  *        AT_PEAK_COUNT AT_PEAK_BYTES POOL FRAMES...
+ *   confidence ID PERCENT                    of what the site of that number, which stands before it, lost
  *   pool NUMBER GONE COMMITTED LIMIT LIVE_BYTES LIVE_COUNT ALLOCATIONS ALLOCATED_BYTES FAILURES LEVEL NAME
  *   anomaly KIND FROM_MS TO_MS BYTES SCORE   of hyp_timeline_anomalies; BYTES may be negative
  *   arena BASE SLICES SLICE_BYTES MAP    one character for a group of slices: '0' free to '8' full
@@ -172,6 +173,7 @@ static void write_sites(hypi_out *out, const hypi_symbols *symbols) {
 			hypi_out_format(out, " %zu", symbol == NULL ? 0 : (size_t)(symbol - all) + 1);
 		}
 		hypi_out_format(out, "\n");
+		if (site->lost_picks != 0) hypi_out_format(out, "confidence %u %u\n", i, hypi_site_confidence(site));
 	}
 }
 

@@ -36,6 +36,7 @@ typedef struct hypi_site {
 	double slack_bytes; /* usable minus asked, of all */
 	/* Filled by the search for leaks. */
 	double lost_count, lost_bytes;
+	uint64_t lost_picks;
 } hypi_site;
 
 #define HYPI_BRIEF_MS 10u
@@ -93,6 +94,10 @@ void hypi_profile_refresh(void);
 
 /* What a site held at the process's peak. Under the lock. */
 void hypi_site_at_peak(const hypi_site *site, double *ret_bytes, double *ret_count);
+
+/* How far the figures of what a site lost can be relied on, in percent: 100 when every allocation was followed, else 100
+ * less the relative standard error of an estimate from so many picks. Under the lock. */
+unsigned hypi_site_confidence(const hypi_site *site);
 
 /* The pick of a block; NULL: none. Under the lock. */
 hypi_pick *hypi_profile_pick_of(uintptr_t address);

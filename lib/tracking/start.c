@@ -177,7 +177,8 @@ __attribute__((destructor)) static void at_end(void) {
 	if (leaks) {
 		/* A child that was forked looks and writes as its parent does; hypool run gathers both. */
 		hypi_registers none = {{0}}; /* the program is over: its registers hold nothing */
-		hyp_status status = hypi_leaks_find_from(NULL, 2, (uintptr_t)__builtin_frame_address(0), &none, &totals);
+		hyp_status status = hypi_leaks_find_from(NULL, hypi_option_get(HYPI_OPTION_leak_report) != 0 ? 2 : -1,
+		                                         (uintptr_t)__builtin_frame_address(0), &none, &totals);
 		if (status != HYP_OK) complain("no search for leaks:", hyp_status_message(status));
 	}
 	if (profile || hypi_option_text(HYPI_OPTION_profile_file)[0] != '\0') write_profile();

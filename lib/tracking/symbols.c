@@ -140,6 +140,9 @@ bool hypi_symbols_is_allocator(const char *name) {
 	                                    "strndup",  "__strdup",       "__strndup",      "xmalloc",      "xrealloc",
 	                                    "xcalloc",  "free",           "operator delete"};
 	static const char *const begins[] = {"operator new",
+	                                     "std::",
+	                                     "void std::",
+	                                     "__gnu_cxx::",
 	                                     "hyp_",
 	                                     "hypi_",
 	                                     "_Znwm",

@@ -26,6 +26,19 @@ def at_exit():
     check(f"{total} bytes in {blocks} blocks lost at 6 call sites" in done.stderr, done.stderr)
 
 
+def confidence():
+    """Certain when every allocation was followed; else by the number of samples, as the square root has it."""
+    done = preloaded(PROGRAMS["planted"], {"leaks": 1}, status=3)
+    check(set(re.findall(r"first made \d+ ms and last \d+ ms after the start, confidence (\d+) %", done.stderr)) == {"100"}, done.stderr)
+    done = hypool("run", "--quiet", "--leaks", "--mean", "4K", "--report", scratch("some"), "--", PROGRAMS["planted"], status=3)
+    check(done.stderr == "", done.stderr)
+    sites = [s for s in report(scratch("some"))["sites"] if s["lost_count"]]
+    check(sites and all(s["confidence"] <= 100 for s in sites), sites)
+    for s in sites:
+        if any("lost_in_thread" in f for f in s["stack"]):  # at most 7 samples: less than 1 - 1 / sqrt(7)
+            check(s["confidence"] <= 62, s)
+
+
 def clean_is_quiet():
     done = preloaded(PROGRAMS["planted"], {"leaks": 1, "leak_exit_code": 23}, "clean", status=3)
     check(done.stderr == "", done.stderr)
@@ -57,4 +70,4 @@ def budget():
     check("nothing is known of leaks" in done.stderr, done.stderr)
 
 
-main([at_exit, clean_is_quiet, suppressed, exit_status, budget])
+main([at_exit, confidence, clean_is_quiet, suppressed, exit_status, budget])
