@@ -250,21 +250,23 @@ EXTREME_F32(max_f32, vf_max_any, -__builtin_inff(), vf_hmax_any)
 	return i;
 }
 
-/* Block by block: a block is searched only if it holds a better one than all before. */
+/* Block by block: a block is searched only if it holds a better one than all before. Of much, blocks of eight streams. */
 #define ARG_BLOCK 4096
+#define ARG_LARGE (8 * STREAM_LENGTH)
 #define ARG_EXTREME(name, extreme, better) \
 	static size_t name(const float *a, size_t n) { \
 		if (n == 0) return SIZE_MAX; \
+		const size_t block = n < 4 * ARG_LARGE ? ARG_BLOCK : ARG_LARGE; \
 		size_t best_block = 0; \
-		float best = extreme(a, n < ARG_BLOCK ? n : ARG_BLOCK); \
-		for (size_t i = ARG_BLOCK; i < n && best == best; i += ARG_BLOCK) { \
-			float m = extreme(a + i, n - i < ARG_BLOCK ? n - i : ARG_BLOCK); \
+		float best = extreme(a, n < block ? n : block); \
+		for (size_t i = block; i < n && best == best; i += block) { \
+			float m = extreme(a + i, n - i < block ? n - i : block); \
 			if (m better best || m != m) { \
 				best = m; \
 				best_block = i; \
 			} \
 		} \
-		size_t length = n - best_block < ARG_BLOCK ? n - best_block : ARG_BLOCK; \
+		size_t length = n - best_block < block ? n - best_block : block; \
 		return best_block + find_f32(a + best_block, length, best); \
 	}
 ARG_EXTREME(argmax_f32, max_f32, >)

@@ -216,6 +216,17 @@ static void long_sum(struct check_run *run) {
 		check_result(run, fabs(got - exact) <= 12 * U32 * exact, "sum_f32 of 2^22, order %d: off by %g u", order,
 		             fabs(got - exact) / exact / U32);
 	}
+	/* Long enough for streams: the first of several greatest is found wherever it lies. */
+	for (int again = 0; again < 20; again++) {
+		size_t m = n - random_below(1000), at = random_below(m);
+		a[at] = 1e9f, a[at + random_below(m - at)] = again % 5 == 0 ? NAN : 1e9f;
+		const struct hypi_reduce *k = &run->k->reduce, *r = &run->ref->reduce;
+		check_result(run, k->argmax_f32(a, m) == r->argmax_f32(a, m), "argmax_f32 n %zu", m);
+		check_result(run, k->argmin_f32(a, m) == r->argmin_f32(a, m), "argmin_f32 n %zu", m);
+		check_result(run, same_f32(k->max_f32(a, m), r->max_f32(a, m)), "max_f32 n %zu", m);
+		for (size_t i = 0; i < n; i++)
+			if (!(a[i] < 1e9f)) a[i] = 1;
+	}
 	free(a);
 }
 
