@@ -103,6 +103,7 @@ static long find_process(void) {
 	DIR *dir = opendir("/dev/shm");
 	long found = 0;
 	unsigned count = 0;
+	char first[HYPI_LIVE_COMMAND + 16];
 	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
 		long pid = strncmp(entry->d_name, "hypool.", 7) == 0 ? strtol(entry->d_name + 7, NULL, 10) : 0;
 		char path[64], command[HYPI_LIVE_COMMAND] = "";
@@ -113,11 +114,13 @@ static long find_process(void) {
 		if (file != NULL) {
 			size_t n = fread(command, 1, sizeof command - 1, file);
 			for (size_t i = 0; i + 1 < n; i++)
-				if (command[i] == '\0') command[i] = ' ';
+				if (command[i] == '\0' || command[i] == '\n') command[i] = ' ';
 			fclose(file);
 		}
-		if (count++ == 0) found = pid;
-		fprintf(stderr, "%8ld  %s\n", pid, command);
+		/* One alone is not listed: it is shown. */
+		if (count == 0) snprintf(first, sizeof first, "%8ld  %s\n", found = pid, command);
+		if (count == 1) fputs(first, stderr);
+		if (count++ >= 1) fprintf(stderr, "%8ld  %s\n", pid, command);
 	}
 	if (dir != NULL) closedir(dir);
 	if (count > 1) hypi_cmd_fail(0, "top: which of these?");

@@ -1,6 +1,7 @@
 /* tracking/patterns.c: see tracking/patterns.h. Each finder states its threshold; the tests have one program for each. */
 #include "tracking/patterns.h"
 
+#include "base/bits.h"
 #include "heap/stats.h"
 #include "tracking/box.h"
 #include "tracking/profile.h"
@@ -126,6 +127,49 @@ static void fragmentation(finder *f, const hyp_stats *stats) {
 	say(f, "fragmentation", (double)(held - used));
 }
 
+/* Blocks of a device that live for a moment: each costs two calls of its driver, which may wait for all that it does. Of
+ * the events in the ring, paired by address; a pair that another address overwrote is not counted. */
+static void device(finder *f) {
+	enum { DEVICES = 8, OPEN = 1024, LEAST = 64 };
+	struct {
+		int32_t device;
+		uint64_t count, brief, bytes;
+	} sums[DEVICES] = {{0}};
+	struct {
+		uintptr_t address;
+		uint64_t ns;
+		int32_t device;
+	} open[OPEN] = {{0}};
+	unsigned known = 0;
+	const hypi_event *e;
+	for (uint64_t i = 0; (e = hypi_timeline_event_at(i)) != NULL; i++) {
+		if (e->device == 0 || (e->kind != HYP_EVENT_ALLOC && e->kind != HYP_EVENT_FREE)) continue;
+		unsigned d = 0, at = (unsigned)hypi_mix64(e->address ^ (uint64_t)(uint16_t)e->device << 48) % OPEN;
+		while (d < known && sums[d].device != e->device) d++;
+		if (d == DEVICES) continue;
+		if (d == known) sums[known++].device = e->device;
+		if (e->kind == HYP_EVENT_ALLOC) {
+			sums[d].count++;
+			sums[d].bytes += e->bytes;
+			open[at].address = e->address;
+			open[at].ns = e->ns;
+			open[at].device = e->device;
+		} else if (open[at].address == e->address && open[at].device == e->device) {
+			sums[d].brief += e->ns - open[at].ns < HYPI_BRIEF_MS * UINT64_C(1000000);
+			open[at].address = 0;
+		}
+	}
+	for (unsigned d = 0; d < known; d++) {
+		if (sums[d].count < LEAST || sums[d].brief * 10 < sums[d].count * 9) continue;
+		hypi_format(
+			f->text, sizeof f->text,
+			"%llu of %llu blocks (%llu KiB in all) on device %d lived under %u ms each. Keep one buffer there, or "
+			"allocate in the order of a stream.",
+			(ull)sums[d].brief, (ull)sums[d].count, (ull)(sums[d].bytes / 1024), (int)sums[d].device, HYPI_BRIEF_MS);
+		say(f, "device", (double)sums[d].bytes);
+	}
+}
+
 /* A short peak far above the usual. */
 static void temporal(finder *f) {
 	hypi_tick ticks[HYPI_TICKS];
@@ -194,5 +238,6 @@ void hypi_patterns_find(const hypi_symbols *symbols, hypi_advice_each *each, voi
 	size(&f, &stats);
 	fragmentation(&f, &stats);
 	temporal(&f);
+	device(&f);
 	outside(&f, &stats);
 }

@@ -10,6 +10,7 @@
 #include <hypool/pool.h>
 
 #include <time.h>
+#include <unistd.h>
 
 static void nap(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
 
@@ -115,6 +116,50 @@ static void anomalies(void) {
 	CHECK(hyp_timeline_anomalies(NULL, 1, &count) == HYP_ERR_INVALID, "no room");
 }
 
+/* Whether a report written now has advice on devices. */
+static bool advises_on_a_device(void) {
+	static char text[1 << 20];
+	char name[] = "/tmp/hypool-timeline-XXXXXX";
+	int fd = mkstemp(name);
+	CHECK(fd >= 0 && unlink(name) == 0, "mkstemp");
+	CHECK(hyp_profile_write(fd, HYP_PROFILE_HYPOOL) == HYP_OK, "write");
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	CHECK(n > 0, "read");
+	text[n] = '\0';
+	close(fd);
+	const char *line = strstr(text, "\nadvice device ");
+	CHECK(line == NULL || strstr(line, "200 of 200 blocks") != NULL, "%.200s", line);
+	return line != NULL;
+}
+
+/* Short-lived blocks of one device are a pattern; what lives longer, or lies in the host's memory, is none. */
+static void device_pattern(void) {
+	hyp_timeline_event made = {.kind = HYP_EVENT_ALLOC, .bytes = 4096, .device = 3};
+	CHECK(hyp_timeline_keep(0, 0) == HYP_OK && hyp_timeline_keep(4096, 0) == HYP_OK, "an empty ring");
+	for (uintptr_t i = 1; i <= 200; i++) {
+		made.address = i << 12;
+		made.kind = HYP_EVENT_ALLOC;
+		CHECK(hyp_timeline_add(&made) == HYP_OK, "add");
+	}
+	CHECK(!advises_on_a_device(), "kept blocks");
+	CHECK(hyp_timeline_keep(0, 0) == HYP_OK && hyp_timeline_keep(4096, 0) == HYP_OK, "an empty ring");
+	for (uintptr_t i = 1; i <= 200; i++) {
+		made.address = (i % 7 + 1) << 12;
+		made.kind = HYP_EVENT_ALLOC;
+		CHECK(hyp_timeline_add(&made) == HYP_OK, "add");
+		made.kind = HYP_EVENT_FREE;
+		CHECK(hyp_timeline_add(&made) == HYP_OK, "add");
+	}
+	CHECK(advises_on_a_device(), "short-lived blocks");
+	CHECK(hyp_timeline_keep(0, 0) == HYP_OK && hyp_timeline_keep(4096, 0) == HYP_OK, "an empty ring");
+	made.device = 0;
+	for (int i = 0; i < 200; i++) {
+		made.kind = i % 2 == 0 ? HYP_EVENT_ALLOC : HYP_EVENT_FREE;
+		CHECK(hyp_timeline_add(&made) == HYP_OK, "add");
+	}
+	CHECK(!advises_on_a_device(), "the host's");
+}
+
 int main(void) {
 	size_t count;
 	hyp_timeline_event mark = {.kind = HYP_EVENT_USER};
@@ -131,6 +176,7 @@ int main(void) {
 	by_everything(pool);
 	kept();
 	anomalies();
+	device_pattern();
 	hyp_pool_destroy(pool);
 	puts("timeline");
 	return 0;
