@@ -137,6 +137,10 @@ HYP_API hyp_pool *hyp_pool_of(const void *p);
  * of memory that the processor cannot reach are counted as large. The resident and metadata figures are the process's. */
 HYP_API HYP_NODISCARD hyp_status hyp_pool_stats(hyp_pool *pool, hyp_stats *ret_stats);
 HYP_API size_t hyp_pool_classes(hyp_pool *pool, hyp_class_stats *ret_classes, size_t capacity);
+/* Of all pools together whose memory is on a device (hyp_backing: device; 0: the host, with the default pool): sums, but for
+ * largest_free_bytes and the process's figures; pools that are being reset or destroyed are left out. HYP_ERR_NOT_FOUND: no
+ * pool is there. */
+HYP_API HYP_NODISCARD hyp_status hyp_pool_stats_of_device(int device, hyp_stats *ret_stats);
 HYP_API void hyp_pool_print(hyp_pool *pool, int fd);
 HYP_API void hyp_pool_print_json(hyp_pool *pool, int fd);
 

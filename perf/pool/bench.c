@@ -101,8 +101,13 @@ static double pool_life(void) {
 	return (double)(now_ns() - start) / POOLS;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
 	if (hyp_pool_create(NULL, &pool) != HYP_OK || hyp_handle_alloc(pool, 64, 0, 0, &locked) != HYP_OK) return 1;
+	if (argc == 3) { /* for callgrind: one row, so many operations */
+		const row *one = &rows[atoi(argv[1])];
+		one->run(one->bytes, atoi(argv[2]));
+		return 0;
+	}
 	for (int round = 0; round < ROUNDS; round++)
 		for (int r = 0; r < ROWS; r++) {
 			int operations = rows[r].bytes >= 1 << 20 ? OPERATIONS / 20 : OPERATIONS;

@@ -142,7 +142,8 @@ START_TEST(budgets) {
 		r = run(pool, &request);
 		freed += r.freed_bytes;
 		moved += r.moved_blocks;
-		ck_assert(!r.more || r.moving_ns >= 1000000); /* it ends early only when the time is over */
+		/* It ends early only when the time is over, a part of which is kept for freeing what was moved. */
+		ck_assert(!r.more || r.moving_ns >= 800000);
 		ck_assert_int_eq(r.planning_ns != 0, runs == 0);
 		ck_assert_uint_lt(++runs, 100000);
 	} while (r.more);

@@ -258,4 +258,57 @@ START_TEST(device_runs_full) {
 }
 END_TEST
 
-UNIT_MAIN("cleanup of devices", compacted, copy_fails, asked_while_moved, device_runs_full)
+static hyp_stats stats_of(hyp_pool *pool) {
+	hyp_stats s = {.struct_bytes = sizeof s};
+	ck_assert_int_eq(hyp_pool_stats(pool, &s), HYP_OK);
+	return s;
+}
+
+static hyp_stats stats_on(int device) {
+	hyp_stats s = {.struct_bytes = sizeof s};
+	ck_assert_int_eq(hyp_pool_stats_of_device(device, &s), HYP_OK);
+	return s;
+}
+
+/* Per device: what its pools count together, and nothing of another's. */
+START_TEST(counted_by_device) {
+	card c[2];
+	hyp_backing backings[2];
+	hyp_stats none = {.struct_bytes = sizeof none};
+	for (int i = 0; i < 2; i++) open_card(&c[i], (size_t)1 << 30, &backings[i]);
+	ck_assert_int_eq(hyp_pool_stats_of_device(c[0].device, &none), HYP_ERR_NOT_FOUND);
+	hyp_stats host = stats_on(0), alone = stats_of(hyp_pool_default());
+	ck_assert_uint_eq(host.allocations, alone.allocations);
+	hyp_pool *a = device_pool(&backings[0], 0), *b = device_pool(&backings[0], 0),
+			 *other = device_pool(&backings[1], 0);
+	hyp_pool *plain = cleanup_pool();
+	for (uint32_t i = 0; i < 300; i++) {
+		hyp_handle h = put(i % 3 == 0 ? a : b, c[0].device, 100 + i * 50, i);
+		if (i % 5 == 0) HOLDS(hyp_handle_free(i % 3 == 0 ? a : b, h) == HYP_OK);
+	}
+	put(other, c[1].device, 77, 1);
+	make_block(plain, 1000, 1);
+	hyp_stats x = stats_of(a), y = stats_of(b), sum = stats_on(c[0].device);
+	ck_assert_uint_eq(sum.allocations, 300);
+	ck_assert_uint_eq(sum.frees, 60);
+	ck_assert_uint_eq(sum.allocations, x.allocations + y.allocations);
+	ck_assert_uint_eq(sum.current_bytes, x.current_bytes + y.current_bytes);
+	ck_assert_uint_eq(sum.peak_bytes, x.peak_bytes + y.peak_bytes);
+	ck_assert_uint_eq(sum.committed_bytes, x.committed_bytes + y.committed_bytes);
+	ck_assert_uint_eq(sum.arenas, 2);
+	ck_assert_uint_eq(stats_on(c[1].device).active, 1);
+	hyp_stats now = stats_on(0);
+	ck_assert_uint_eq(now.active, stats_of(hyp_pool_default()).active + 1); /* and the plain pool's block */
+	ck_assert_int_eq(hyp_cleanup_run(hyp_pool_default(), NULL, NULL),
+	                 HYP_OK); /* it has a record now, and counts once */
+	ck_assert_uint_eq(stats_on(0).active, stats_of(hyp_pool_default()).active + 1);
+	hyp_pool_destroy(a);
+	ck_assert_uint_eq(stats_on(c[0].device).active, y.active);
+	hyp_pool_destroy(b);
+	ck_assert_int_eq(hyp_pool_stats_of_device(c[0].device, &none), HYP_ERR_NOT_FOUND);
+	hyp_pool_destroy(other);
+	hyp_pool_destroy(plain);
+}
+END_TEST
+
+UNIT_MAIN("cleanup of devices", compacted, counted_by_device, copy_fails, asked_while_moved, device_runs_full)
