@@ -305,6 +305,29 @@ START_TEST(another_threads_blocks) {
 }
 END_TEST
 
+static void *short_lived(void *context) {
+	make_sparse(context, BYTES, BLOCKS / 4, 1);
+	return NULL;
+}
+
+/* A thread that has ended: what is moved out of its spans goes back at once, no thread has to look. */
+START_TEST(ended_threads_blocks) {
+	hyp_pool *pool = cleanup_pool();
+	pthread_t thread;
+	pthread_create(&thread, NULL, short_lived, pool);
+	pthread_join(thread, NULL);
+	hyp_cleanup_request request;
+	hyp_cleanup_request_init(&request);
+	request.budget_ms = 0;
+	uint64_t before = span_bytes(pool);
+	hyp_cleanup_result r = run(pool, &request);
+	ck_assert_uint_gt(r.planned_freed_bytes, 100 * HYPI_SLICE_BYTES);
+	ck_assert_uint_ge(before - span_bytes(pool), r.planned_freed_bytes);
+	check_all(pool, BYTES, BLOCKS / 4);
+	hyp_pool_destroy(pool);
+}
+END_TEST
+
 /* Threads allocate, write, verify and free while two others compact the pool again and again. */
 typedef struct stage {
 	hyp_pool *pool;
@@ -371,4 +394,4 @@ START_TEST(while_threads_work) {
 END_TEST
 
 UNIT_MAIN("compact", sparse_spans, locked_stay, budgets, held_bytes, chosen_blocks, sparse_arenas, shrunk_blocks,
-          another_threads_blocks, while_threads_work)
+          another_threads_blocks, ended_threads_blocks, while_threads_work)
