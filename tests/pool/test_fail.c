@@ -66,6 +66,11 @@ static void pool_story(void) {
 			ck_assert_int_eq(hyp_handle_validate(pool, h), HYP_OK);
 			hyp_status moved = hypi_handle_move(pool, h);
 			ck_assert(moved == HYP_OK || moved == HYP_ERR_NO_MEMORY || moved == HYP_ERR_LIMIT);
+			moved = hyp_handle_realloc(pool, h, bytes * 3);
+			ck_assert(moved == HYP_OK || moved == HYP_ERR_NO_MEMORY || moved == HYP_ERR_LIMIT);
+			hyp_handle_info info = {.struct_bytes = sizeof info};
+			ck_assert_int_eq(hyp_handle_get_info(pool, h, &info), HYP_OK);
+			ck_assert_uint_eq(info.bytes, moved == HYP_OK ? bytes * 3 : bytes);
 			ck_assert_int_eq(hyp_handle_free(pool, h), HYP_OK);
 		} else {
 			ck_assert_uint_eq(h, 3);
