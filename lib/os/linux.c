@@ -134,8 +134,8 @@ static void *move_mapping(void *from, void *to, size_t bytes) {
 	if (!hypi_fault(HYPI_FAULT_REMAP_LATE))
 		return mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
 	munmap(to, bytes);
-	if (hypi_fault(HYPI_FAULT_REMAP_BACK))
-		mmap(to, hypi_os.page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	bool taken = hypi_fault(HYPI_FAULT_REMAP_BACK);
+	if (taken) taken = mmap(to, hypi_os.page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == to;
 	errno = ENOMEM;
 	return MAP_FAILED;
 }
