@@ -16,6 +16,15 @@ HYP_INLINE unsigned hypi_log2_ceil(uint64_t n) { return n <= 1 ? 0 : hypi_log2_f
 /* Index of the lowest set bit; n must not be 0. */
 HYP_INLINE unsigned hypi_ctz(uint64_t n) { return (unsigned)__builtin_ctzll(n); }
 
+/* How many bits are set (Warren, Hacker's Delight, 2002). The compilers call a function of theirs for it, on processors
+ * that need not have the instruction. */
+HYP_INLINE unsigned hypi_popcount(uint64_t n) {
+	n -= n >> 1 & UINT64_C(0x5555555555555555);
+	n = (n & UINT64_C(0x3333333333333333)) + (n >> 2 & UINT64_C(0x3333333333333333));
+	n = (n + (n >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned)(n * UINT64_C(0x0101010101010101) >> 56);
+}
+
 /* Rounds down and up to a multiple of `unit`, a power of two. The caller knows that rounding up does not overflow. */
 HYP_INLINE size_t hypi_round_down(size_t n, size_t unit) { return n & ~(unit - 1); }
 HYP_INLINE size_t hypi_round_up(size_t n, size_t unit) { return (n + unit - 1) & ~(unit - 1); }

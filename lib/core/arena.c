@@ -71,7 +71,7 @@ static uint32_t range_count(const uint64_t *bits, uint32_t first, uint32_t count
 	uint32_t total = 0;
 	for (uint32_t at = first, end = first + count; at < end;) {
 		uint64_t word = bits[at >> 6];
-		total += (uint32_t)__builtin_popcountll(word & range_mask(&at, end));
+		total += hypi_popcount(word & range_mask(&at, end));
 	}
 	return total;
 }

@@ -177,7 +177,7 @@ static hyp_status commit_run(hypi_large_pool *pool, const hypi_run *run) {
 
 static size_t purge_all(hypi_large_pool *pool, bool settled_only, size_t most);
 
-enum { SLACK_BYTES = 2 << 20, SLACK_SHARE = 8, SWAP_LEAST = 1 << 18 };
+enum { SLACK_BYTES = 1 << 18, SLACK_SHARE = 8, SWAP_LEAST = 1 << 18 };
 
 /* A run is about to cost the memory of its clean slices: lets dirty free slices go for it, in batches that are worth a system call. */
 static void swap_dirty(hypi_large_pool *pool, const hypi_run *run) {
@@ -406,8 +406,7 @@ size_t hypi_large_pool_dirty_slices(hypi_large_pool *pool) {
 	size_t slices = 0;
 	hypi_lock_take(&pool->lock);
 	for (hypi_arena *arena = pool->all; arena != NULL; arena = arena->all_next)
-		for (size_t w = 0; w < HYPI_BITMAP_WORDS; w++)
-			slices += (size_t)__builtin_popcountll(arena->dirty[w] & ~arena->used[w]);
+		for (size_t w = 0; w < HYPI_BITMAP_WORDS; w++) slices += hypi_popcount(arena->dirty[w] & ~arena->used[w]);
 	hypi_unlock(&pool->lock);
 	return slices;
 }

@@ -3,12 +3,13 @@
 
 #define ONE(c) (c) * 16
 #define EVEN_8(c) ONE(c), ONE(c + 1), ONE(c + 2), ONE(c + 3), ONE(c + 4), ONE(c + 5), ONE(c + 6), ONE(c + 7)
+#define SAME_3(c) ONE(c), ONE(c), ONE(c)
 #define SAME_4(c) ONE(c), ONE(c), ONE(c), ONE(c)
 
-/* Of 0 bytes; up to 512, where classes are 16 bytes apart; up to 1024, where they are 64. */
+/* Of 0 bytes; up to 512, where classes are 16 bytes apart; 528; up to 1024, where they are 64. */
 const uint16_t hypi_tag_table[] = {
-	ONE(0),     EVEN_8(0),  EVEN_8(8),  EVEN_8(16), EVEN_8(24), SAME_4(32), SAME_4(33),
-	SAME_4(34), SAME_4(35), SAME_4(36), SAME_4(37), SAME_4(38), SAME_4(39),
+	ONE(0),     EVEN_8(0),  EVEN_8(8),  EVEN_8(16), EVEN_8(24), ONE(32),    SAME_3(33),
+	SAME_4(34), SAME_4(35), SAME_4(36), SAME_4(37), SAME_4(38), SAME_4(39), SAME_4(40),
 };
 
 static unsigned slices_of_small(size_t bytes) {

@@ -1,12 +1,13 @@
 /*
  * core/size_class.h: the size classes of the small-block pool.
  *
- * The classes are the multiples of 16 up to 512 bytes, and then eight to each doubling up to 1 MiB: 576, 640, ... 1024,
- * 1152, ... So a request up to 512 bytes finds its class by a shift, and one above 128 bytes wastes less than 1/9 of
- * its block (11.1 %); below, less than one 16-byte quantum, which alignment asks for anyway. (jemalloc, Evans 2006,
- * spaces its classes in four; eight halves the waste.)
+ * The classes are the multiples of 16 up to 512 bytes, and then nine to each doubling up to 1 MiB: 528, 576, 640, ...
+ * 1024, 1056, 1152, ... So a request up to 512 bytes finds its class by a shift, and one above 128 bytes wastes less
+ * than 1/9 of its block (11.1 %); below, less than one 16-byte quantum, which alignment asks for anyway. (jemalloc,
+ * Evans 2006, spaces its classes in four; eight halves the waste.) The ninth, the first of a doubling, is for what
+ * programs ask for most above it: a power of two and a header, up to 1/32 of it.
  *
- * Class c < 32 is 16 (c + 1). Class 32 + 8 k + j is 2^(9 + k) + (j + 1) 2^(6 + k), j = 0 to 7.
+ * Class c < 32 is 16 (c + 1). Class 32 + 9 k is 33 2^(4 + k); class 32 + 9 k + j is 2^(9 + k) + j 2^(6 + k), j = 1 to 8.
  */
 #ifndef HYPI_CORE_SIZE_CLASS_H
 #define HYPI_CORE_SIZE_CLASS_H
@@ -14,7 +15,7 @@
 #include "base/bits.h"
 #include "core/slice.h"
 
-#define HYPI_CLASSES 120u
+#define HYPI_CLASSES 131u
 #define HYPI_EVEN_LIMIT ((size_t)512)      /* up to here classes are 16 bytes apart */
 #define HYPI_SMALL_LIMIT ((size_t)1 << 20) /* requests below this have a size class */
 
@@ -22,13 +23,14 @@ HYP_INLINE unsigned hypi_class_of(size_t bytes) {
 	if (bytes <= HYPI_EVEN_LIMIT) return bytes == 0 ? 0 : (unsigned)((bytes - 1) >> 4);
 	size_t last = bytes - 1;
 	unsigned log2 = hypi_log2_floor(last);
-	return 32 + ((log2 - 9) << 3) + (unsigned)((last >> (log2 - 3)) & 7);
+	unsigned part = (unsigned)(last >> (log2 - 5)) & 31; /* of 32 in the doubling */
+	return 32 + (log2 - 9) * 9 + (part >> 2) + (part != 0);
 }
 
 HYP_INLINE size_t hypi_class_bytes(unsigned c) {
 	if (c < 32) return (size_t)16 * (c + 1);
-	unsigned k = (c - 32) >> 3, j = (c - 32) & 7;
-	return ((size_t)8 + j + 1) << (6 + k);
+	unsigned k = (c - 32) / 9, j = (c - 32) % 9;
+	return j == 0 ? (size_t)33 << (4 + k) : ((size_t)8 + j) << (6 + k);
 }
 
 /* What the page map's entries say of a class: where its list stands among a heap's (heap/heap.h), in bytes. */

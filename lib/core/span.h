@@ -41,8 +41,9 @@ typedef enum hypi_span_kind {
 	HYPI_SPAN_CACHED /* a large block that was freed and that a heap keeps for its next request */
 } hypi_span_kind;
 
-/* HYPI_PICKED is of large blocks: the sampler knows it (heap/sample.h). */
-typedef enum hypi_span_place { HYPI_UNLISTED, HYPI_LISTED, HYPI_PICKED } hypi_span_place;
+/* HYPI_RESTED: listed, and its free blocks' pages went back (heap/pages.c). HYPI_PICKED is of large blocks: the sampler
+ * knows it (heap/sample.h). */
+typedef enum hypi_span_place { HYPI_UNLISTED, HYPI_LISTED, HYPI_RESTED, HYPI_PICKED } hypi_span_place;
 
 struct hypi_heap;
 struct hypi_engine;

@@ -88,11 +88,11 @@ static const char *check_small(const hypi_engine *engine, const hypi_span *span,
 	hypi_heap *owner = hypi_load_relaxed(&span->owner);
 	if (!is_heap_of(engine, owner)) return "a span belongs to no heap of its engine";
 	seen->pending += (hypi_load_relaxed(&span->remote) & HYPI_PENDING) != 0;
-	seen->listed += span->place == HYPI_LISTED;
+	seen->listed += span->place != HYPI_UNLISTED;
 	seen->small_slices += span->slices;
 	seen->carving += owner->bins[span->class_index].carving == span;
 	seen->spans++;
-	if ((span->place == HYPI_LISTED) != (span->listed > 0))
+	if ((span->place != HYPI_UNLISTED) != (span->listed > 0))
 		return "a span with free blocks is not listed, or one without is";
 	return hypi_span_check(span);
 }

@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 32, LEAST_LIMIT = 32 };
+enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 8, GROW_SHARE = 32, LEAST_LIMIT = 32, ABROAD_BYTES = 4096 };
 
 /* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
 static uint32_t limit_of(unsigned c) {
@@ -55,13 +55,19 @@ static void list_first(hypi_heap *heap, hypi_span *span) {
 
 static void unlist(hypi_heap *heap, hypi_span *span) {
 	hypi_bin *bin = &heap->bins[span->class_index];
-	if (span->place != HYPI_LISTED) return;
+	if (span->place == HYPI_UNLISTED) return;
 	span->place = HYPI_UNLISTED;
 	if (span->prev != NULL) span->prev->next = span->next;
 	else bin->first = span->next;
 	if (span->next != NULL) span->next->prev = span->prev;
 	else bin->last = span->prev;
 	span->next = span->prev = NULL;
+}
+
+/* A span that got a block. */
+static void list(hypi_heap *heap, hypi_span *span) {
+	if (span->place == HYPI_UNLISTED) list_first(heap, span);
+	else span->place = HYPI_LISTED;
 }
 
 /* An empty span goes back; one that is still on the pending stack when the drain comes to it. */
@@ -71,6 +77,7 @@ static void give_back(hypi_heap *heap, hypi_span *span) {
 	if (bin->carving == span) bin->carving = NULL;
 	if (hypi_load_acquire(&span->remote) & HYPI_PENDING) return; /* pairs with hypi_span_push_remote */
 	hypi_store_relaxed(&bin->spans, hypi_load_relaxed(&bin->spans) - 1);
+	heap->slices -= span->slices;
 	hypi_span_destroy(&heap->engine->large, span);
 }
 
@@ -83,7 +90,7 @@ static void put_back(hypi_heap *heap, hypi_block *block) {
 	}
 	hypi_span_put(span, block);
 	if (span->out == 0 && heap->bins[span->class_index].carving != span) give_back(heap, span);
-	else if (span->place != HYPI_LISTED) list_first(heap, span);
+	else if (span->place != HYPI_LISTED) list(heap, span);
 }
 
 static void give_idle(hypi_heap *heap);
@@ -91,13 +98,13 @@ static void give_idle(hypi_heap *heap);
 /* Whether only this heap may put its blocks of class `c` on a list; see heap/heap.h. */
 static bool stays_home(const hypi_heap *heap, unsigned c) {
 	return heap->engine != &hypi_default_engine || heap == hypi_load_relaxed(&heap->engine->sampled) ||
-	       hypi_class_bytes(c) < HYP_CACHE_LINE;
+	       hypi_class_bytes(c) < HYP_CACHE_LINE || hypi_class_bytes(c) > ABROAD_BYTES;
 }
 
 static hypi_span *new_span(hypi_heap *heap, unsigned c) {
 	/* Before the heap grows, what other classes have no use for goes back: it may be what this one takes. */
 	heap->grown += hypi_class_slices(c);
-	if (heap->grown >= GROW_SLICES) {
+	if (heap->grown >= GROW_SLICES + heap->slices / GROW_SHARE) {
 		heap->grown = 0;
 		give_idle(heap);
 	}
@@ -105,6 +112,7 @@ static hypi_span *new_span(hypi_heap *heap, unsigned c) {
 	if (span == NULL) return NULL;
 	hypi_bin *bin = &heap->bins[c];
 	hypi_store_relaxed(&bin->spans, hypi_load_relaxed(&bin->spans) + 1);
+	heap->slices += span->slices;
 	if (hypi_window_of(span->base) != heap->window) {
 		heap->window = hypi_window_of(span->base);
 		heap->leaf = hypi_load_relaxed(&hypi_root[heap->window]);
@@ -278,7 +286,7 @@ static void look_at_pending(hypi_heap *heap, hypi_span *span) {
 	}
 	bool carving = heap->bins[span->class_index].carving == span && !heap->shelved;
 	if (span->out == 0 && !carving) give_back(heap, span);
-	else if (span->listed > 0 && span->place != HYPI_LISTED) list_first(heap, span);
+	else if (span->listed > 0) list(heap, span);
 }
 
 bool hypi_heap_drain(hypi_heap *heap) {
@@ -352,6 +360,7 @@ void hypi_heap_look(hypi_heap *heap) {
 	hypi_heap_settle(heap);
 	hypi_heap_drain(heap);
 	give_idle(heap);
+	hypi_heap_release_pages(heap, true);
 	hypi_remote_flush(heap);
 	hypi_large_cache_flush(heap, now >= decay / 2 ? now - decay / 2 : 0);
 	hypi_large_pool_tick(&heap->engine->large, now);
@@ -395,7 +404,7 @@ const char *hypi_heap_check(hypi_heap *heap) {
 		if (wrong != NULL) return wrong;
 		const hypi_span *before = NULL;
 		for (hypi_span *span = heap->bins[c].first; span != NULL; before = span, span = span->next) {
-			if (span->place != HYPI_LISTED || span->class_index != c || span->prev != before)
+			if (span->place == HYPI_UNLISTED || span->class_index != c || span->prev != before)
 				return "a bin's list is broken";
 			if (span->listed == 0) return "a listed span has no block";
 		}

@@ -12,8 +12,9 @@
  * Engine fields under `lock` say so. Lock ranks, outermost first: engines list, engine lock, large-block pool, metadata.
  *
  * A block of another thread's span is put on the list of who frees it, and allocated again from there, as long as it
- * fills a cache line at least (smaller ones would let two threads write to one line: Berger et al. 2000). What overflows,
- * and smaller blocks at once, travel home by message passing (snmalloc: Lietar et al. 2019): the thread gathers blocks
+ * fills a cache line at least (smaller ones would let two threads write to one line: Berger et al. 2000) and 4 KiB at most
+ * (threads that only free would hold much). What overflows,
+ * and other blocks at once, travel home by message passing (snmalloc: Lietar et al. 2019): the thread gathers blocks
  * of one span in its outbox and pushes them as one chain on the span, which then goes on its owner's pending stack,
  * which the owner looks through in its slow path.
  *
@@ -91,6 +92,7 @@ typedef struct hypi_heap {
 	struct hypi_engine *engine;
 	uint64_t look_ms; /* when the heap next looks after itself */
 	uint32_t ticks;   /* events since it last asked for the time */
+	uint32_t slices;  /* of its spans */
 	uint32_t grown;   /* slices of new spans since idle classes last returned what they hold */
 	bool shelved;     /* without a thread: hypi_heap_shelve */
 	bool busy;        /* inside a slow path: after a fork, lists may be half changed */
@@ -233,7 +235,7 @@ HYP_INLINE uint32_t hypi_list_length(const hypi_heap *heap, unsigned c) {
 }
 
 #define HYPI_TAG_NONE ((size_t)HYPI_CLASSES * 16) /* of `nothing` */
-#define HYPI_TAG_HELD ((size_t)88 * 16)           /* blocks of classes below this are held back: up to 64 KiB */
+#define HYPI_TAG_HELD ((size_t)95 * 16)           /* blocks of classes below this are held back: up to 64 KiB */
 
 /* Any thread: whether the heap holds this block back; then it is free. */
 HYP_INLINE bool hypi_heap_holds(const hypi_heap *heap, const void *p) { return hypi_load_relaxed(&heap->held) == p; }
@@ -254,6 +256,10 @@ void hypi_list_arm(hypi_heap *heap, unsigned c);
 
 /* The heap's own clock: gives back what has been idle, and lets the engine purge. */
 void hypi_heap_look(hypi_heap *heap);
+
+/* Gives back whole pages of free blocks in the heap's spans; `seen_only`: of those that lay free at the last such call.
+ * Returns how many bytes (heap/pages.c). */
+size_t hypi_heap_release_pages(hypi_heap *heap, bool seen_only);
 
 /* Gives back every empty span, the cache and the outbox. */
 void hypi_heap_trim(hypi_heap *heap);

@@ -13,8 +13,6 @@
 #include <errno.h>
 #include <string.h>
 
-enum { KEEP_ON_MISS_BYTES = 4 << 20 };
-
 static void add(_Atomic uint64_t *count, uint64_t n, bool alone) {
 	if (alone) hypi_count_add(count, n);
 	else hypi_add_relaxed(count, n);
@@ -100,7 +98,7 @@ static hypi_span *cache_take(hypi_heap *heap, size_t slices, size_t alignment) {
 	for (unsigned i = heap->cached; i-- > 0;)
 		if (heap->cache[i]->slices == slices && (heap->cache[i]->base & (alignment - 1)) == 0)
 			return cache_remove(heap, i);
-	if (heap->cached_bytes > KEEP_ON_MISS_BYTES) hypi_large_cache_flush(heap, UINT64_MAX);
+	hypi_large_cache_flush(heap, UINT64_MAX); /* sizes that never return would hold memory that this one can use */
 	return NULL;
 }
 

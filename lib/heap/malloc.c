@@ -285,14 +285,16 @@ void hyp_free_aligned_sized(void *p, size_t alignment, size_t bytes) {
 
 size_t hyp_trim(void) {
 	hypi_heap *heap = hypi_heap_mine();
+	size_t released = 0;
 	hypi_process_init();
 	if (heap != NULL) {
 		hypi_harden_flush(heap);
 		hypi_heap_trim(heap);
+		released = hypi_heap_release_pages(heap, false);
 	}
 	hypi_engine *engine = &hypi_default_engine;
 	hypi_lock_take(&engine->limbo_lock);
 	if (engine->limbo != NULL) hypi_heap_trim(engine->limbo);
 	hypi_unlock(&engine->limbo_lock);
-	return hypi_large_pool_purge(&engine->large);
+	return released + hypi_large_pool_purge(&engine->large);
 }

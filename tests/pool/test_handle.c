@@ -442,7 +442,7 @@ START_TEST(threshold_within_a_class) {
 		ck_assert_ptr_null(hyp_pool_check(pool));
 		ck_assert_int_eq(hypi_handle_move(pool, h), HYP_OK); /* and a small one then */
 		ck_assert_int_eq(hyp_handle_get_info(pool, h, &info), HYP_OK);
-		ck_assert(info.small && info.usable_bytes == 4608 && info.bytes == 4200);
+		ck_assert(info.small && info.usable_bytes == 4224 && info.bytes == 4200);
 		ck_assert_ptr_null(hyp_pool_check(pool));
 	}
 	hyp_pool_destroy(pool);
