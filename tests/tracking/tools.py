@@ -9,10 +9,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
-from common import LIBRARY, PROGRAMS, call, check, hypool, scratch
+from common import LIBRARY, PROGRAMS, call, check, hypool, preloaded, scratch
 
 FORMATS = PROGRAMS["formats"]
 MADE = {"make_rows": 700 * 1600, "make_columns": 90 * 65536, "make_cells": 700 * 1600}
@@ -51,7 +53,7 @@ def own():
 def pprof():
     tool = find("pprof", "/usr/lib/go-*/pkg/tool/*/pprof", "/usr/local/go/pkg/tool/*/pprof")
     if tool is None or "<format>" not in call(tool, "-h", status=None).stderr:
-        return missing("pprof of Go")
+        return missing("pprof of Go (golang-go)")
     text = call(tool, "-sample_index=inuse_space", "-unit=byte", "-nodefraction=0", "-top", scratch("all.pb.gz")).stdout
     check(re.search(r"of %dB? total" % TOTAL, text), text)
     found = live_of(re.findall(r"^\s*(\d+)B?\s+[\d.]+%\s+[\d.]+%\s+\d+B?\s+[\d.]+%\s+(\w+)", text, re.M))
@@ -66,7 +68,7 @@ def pprof():
 def jeprof():
     tool = find("jeprof")
     if tool is None:
-        return missing("jeprof")
+        return missing("jeprof (libjemalloc-dev)")
     text = call(tool, "--text", "--inuse_space", "--show_bytes", FORMATS, scratch("all.heap")).stdout
     usable = re.search(r"Total: (\d+) B", text)
     check(usable and TOTAL <= int(usable[1]) <= TOTAL * 1.13, text)  # by usable sizes: classes are 12.5 % apart
@@ -110,9 +112,9 @@ def metrics():
             done = True
             break
     if not done:
-        missing("prometheus_client")
+        missing("prometheus_client (python3-prometheus-client)")
     if find("promtool") is None:
-        return missing("promtool") or done
+        return missing("promtool (prometheus)") or done
     # It reads the older text format, in which a counter's help and type name the sample; what it must not say is that it cannot parse.
     out = call("promtool", "check", "metrics", input=text, status=None)
     check(out.returncode in (0, 3) and "pars" not in out.stderr, (out.returncode, out.stderr))
@@ -131,7 +133,9 @@ def trace():
 
 def probes():
     done = False
-    if find("readelf"):
+    if find("readelf") is None:
+        missing("readelf (binutils)")
+    else:
         text = call("readelf", "-n", LIBRARY).stdout
         found = re.findall(r"Provider: otel_memory\s+Name: (\w+)\s+Location: \S+, Base: \S+, Semaphore: (\S+)\s+Arguments: (.*)", text)
         check({name: len(arguments.split()) for name, _, arguments in found} == {"alloc": 3, "free": 1}, text)
@@ -141,6 +145,35 @@ def probes():
         names = call("bpftrace", "-l", f"usdt:{LIBRARY}:*", status=None).stdout
         check(not names or {"otel_memory:alloc", "otel_memory:free"} == {n.split(":", 2)[2] for n in names.split()}, names)
     return done
+
+
+def traced():
+    """bpftrace attaches to the probes in the library's file, and counts what a program makes and frees, by size."""
+    if find("bpftrace") is None:
+        return missing("bpftrace")
+    script = (f"usdt:{LIBRARY}:otel_memory:alloc {{ @made[arg1] = count(); }} usdt:{LIBRARY}:otel_memory:free {{ @freed = count(); }} "
+              'interval:ms:200 { printf("attached\\n"); }')
+    out = scratch("bpftrace")
+    with open(out, "w", encoding="utf-8") as file:
+        tracer = subprocess.Popen(["bpftrace", "-e", script], stdout=file, stderr=subprocess.STDOUT)
+        for _ in range(100):
+            time.sleep(0.1)
+            if tracer.poll() is not None or "attached" in open(out, encoding="utf-8").read():
+                break
+        attached = tracer.poll() is None and "attached" in open(out, encoding="utf-8").read()
+        if attached:
+            preloaded(PROGRAMS["planted"], {"profile": 1, "profile_mean": 1, "profile_file": "/dev/null"}, status=3)
+        if tracer.poll() is None:
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(timeout=30)
+    if not attached:
+        return missing("leave to attach bpftrace (root, a kernel with uprobes)")
+    text = open(out, encoding="utf-8").read()
+    made = {int(size): int(count) for size, count in re.findall(r"^@made\[(\d+)\]: (\d+)", text, re.M)}
+    freed = re.search(r"^@freed: (\d+)", text, re.M)
+    check(made.get(5000) == 7 and made.get(3145728) == 1, made)
+    check(freed and int(freed[1]) > 900, text[-500:])
+    return True
 
 
 def fired():
@@ -170,7 +203,7 @@ def fired():
 
 TOTAL = int(call(FORMATS, scratch("")).stdout)
 did = []
-for test in (own, pprof, jeprof, dh_view, metrics, trace, probes, fired):
+for test in (own, pprof, jeprof, dh_view, metrics, trace, probes, traced, fired):
     if test():
         did.append(test)
         print("ok", test.__name__)
