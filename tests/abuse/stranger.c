@@ -188,7 +188,8 @@ static void writes(const char *kind) {
 		memcpy(b, &to, sizeof to);
 	} else if (strcmp(kind, "poison_self") == 0) {
 		free(a), free(b);
-		memcpy(b, &b, sizeof b);
+		char *self = b;
+		memcpy(b, &self, sizeof self);
 	} else if (strcmp(kind, "swap_links") == 0) { /* the words of one freed block are copied to another */
 		free(a), free(b), free(c);
 		memcpy(a, c, 16);
