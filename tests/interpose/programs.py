@@ -104,9 +104,10 @@ def run(case, lib):
 
 
 def difference(plain, ours):
-    for a, b in zip(plain.splitlines() + [""], ours.splitlines() + [""]):
-        if a != b:
-            return f"first difference: without {a[:200]!r}, with {b[:200]!r}"
+    both = zip(plain.splitlines() + [""], ours.splitlines() + [""])
+    differing = [f"without {a[:200]!r}, with {b[:200]!r}" for a, b in both if a != b]
+    if differing:
+        return "the first differences: " + "; ".join(differing[:4])
     return f"{len(plain)} bytes without, {len(ours)} with"
 
 

@@ -32,7 +32,8 @@ static void *churn(void *seed_in) {
 		size_t at = check_random(&seed) % 32;
 		verified_free(slots[at]);
 		slots[at] = verified_make(check_random(&seed), stress_size(&seed));
-		if (check_random(&seed) % (brief ? 100 : 100000) == 0) return NULL; /* some end by themselves, at the worst moment */
+		if (check_random(&seed) % (brief ? 100 : 100000) == 0)
+			return NULL; /* some end by themselves, at the worst moment */
 	}
 }
 

@@ -70,6 +70,7 @@ int main(void) {
 	for (int i = 0; i < WORKERS; i++) pthread_join(threads[i], NULL);
 	pthread_join(brief, NULL);
 	printf("%ld signals\n", atomic_load(&delivered));
-	CHECK(atomic_load(&delivered) >= (STRESS_SANITIZED ? 1000 : 10000), "only %ld signals were delivered", atomic_load(&delivered));
+	CHECK(atomic_load(&delivered) >= (STRESS_SANITIZED ? 1000 : 10000), "only %ld signals were delivered",
+	      atomic_load(&delivered));
 	return check_end();
 }
