@@ -40,6 +40,15 @@ void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span) {
 	hypi_meta_free(span, sizeof *span);
 }
 
+/* Memory that nobody has had reads as zero. Where it does not, the owner of the block in front wrote on behind its end. */
+static void check_fresh(const hypi_span *span, uintptr_t block, size_t count) {
+	uint64_t any = 0;
+	uintptr_t in_front = block == span->base ? block : block - span->block_bytes;
+	for (size_t i = 0; i < count; i++, block += span->block_bytes)
+		any |= ((const hypi_block *)block)->link | ((const hypi_block *)block)->twin;
+	if (HYP_UNLIKELY(any != 0)) hypi_fatal("buffer overflow", (const void *)in_front, span->block_bytes);
+}
+
 uint32_t hypi_span_carve(hypi_span *span, hypi_block **ret_first) {
 	size_t size = span->block_bytes, at = hypi_load_relaxed(&span->carved_bytes);
 	size_t total = (size_t)hypi_span_capacity(span) * size;
@@ -50,6 +59,7 @@ uint32_t hypi_span_carve(hypi_span *span, hypi_block **ret_first) {
 	/* Lowest address first, so that fresh pages are touched in order. */
 	uintptr_t block = span->base + at;
 	*ret_first = (hypi_block *)block;
+	if (HYP_CHECKS && span->zeroed) check_fresh(span, block, count);
 	for (size_t i = 1; i < count; i++, block += size) hypi_link_set((hypi_block *)block, (hypi_block *)(block + size));
 	hypi_link_set((hypi_block *)block, NULL);
 	span->out += (uint32_t)count;

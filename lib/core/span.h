@@ -97,6 +97,10 @@ HYP_INLINE uint32_t hypi_chain_count(uint64_t remote) { return (uint32_t)(remote
 extern HYP_HIDDEN uint64_t hypi_link_key; /* set once, before the first span */
 #define HYPI_LINK_NIBBLE 11u              /* its low four bits: rare in counts, pointers and text */
 
+/* Marks a block as free that is on no list: its link says that nothing follows, its twin stays what it was. */
+HYP_INLINE void hypi_link_mark(hypi_block *block) { block->link = hypi_link_key; }
+HYP_INLINE bool hypi_link_marked(const hypi_block *block) { return block->link == hypi_link_key; }
+
 /* Makes `next` (NULL: none) follow a free block. */
 HYP_INLINE void hypi_link_set(hypi_block *block, const hypi_block *next) {
 	uint64_t link = (uintptr_t)next ^ hypi_link_key;

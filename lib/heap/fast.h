@@ -68,17 +68,19 @@ HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
 	hypi_entry entry = hypi_leaf_at(heap->leaf, (uintptr_t)p);
 	hypi_span *span = hypi_entry_span(entry);
 	size_t tag = hypi_entry_tag(entry);
-	if (HYP_UNLIKELY(span == NULL)) return false;
-	if (!any || (tag & HYPI_TAG_HOME) != 0) {
-		if (HYP_UNLIKELY(hypi_load_relaxed(&span->owner) != heap)) return false;
+	if (!any || (int64_t)entry <= 0) { /* no span, or one whose tag has HYPI_TAG_HOME: the highest bit */
+		if (HYP_UNLIKELY(span == NULL) || HYP_UNLIKELY(hypi_load_relaxed(&span->owner) != heap)) return false;
 		tag &= ~HYPI_TAG_HOME;
 	}
 	if (HYP_UNLIKELY(!hypi_span_lends(span, p))) return false;
 	hypi_block *block = hypi_load_relaxed(&heap->held);
 	size_t held_tag = hypi_load_relaxed(&heap->held_tag);
 	if (HYP_UNLIKELY(block == p)) return false; /* freed twice */
+#if HYP_CHECKS
+	if (HYP_UNLIKELY(!hypi_link_marked(block))) return false; /* written to since it was freed: hypi_free_slow tells */
+#endif
 	if (HYP_LIKELY(tag < HYPI_TAG_HELD)) {
-		hypi_link_set(p, NULL); /* marks it free until it is linked on */
+		hypi_link_mark(p); /* until it is linked on */
 		hypi_store_relaxed(&heap->held, p);
 		hypi_store_relaxed(&heap->held_tag, tag);
 		hypi_heap_put(heap, held_tag, block);

@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 8, GROW_SHARE = 32, LEAST_LIMIT = 32, ABROAD_BYTES = 4096 };
+enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 32, GROW_SHARE = 32, LEAST_LIMIT = 32, ABROAD_BYTES = 4096 };
 
 /* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
 static uint32_t limit_of(unsigned c) {
@@ -107,6 +107,7 @@ static hypi_span *new_span(hypi_heap *heap, unsigned c) {
 	if (heap->grown >= GROW_SLICES + heap->slices / GROW_SHARE) {
 		heap->grown = 0;
 		give_idle(heap);
+		hypi_large_cache_flush(heap, UINT64_MAX); /* pages that are there already, for pages that are not */
 	}
 	hypi_span *span = hypi_span_create(&heap->engine->large, c, heap, stays_home(heap, c) ? HYPI_TAG_HOME : 0);
 	if (span == NULL) return NULL;
@@ -238,10 +239,19 @@ static void give_blocks(hypi_heap *heap, unsigned c, uint32_t count) {
 }
 
 void hypi_heap_hold_nothing(hypi_heap *heap) {
+	hypi_link_mark(&heap->nothing);
 	hypi_store_relaxed(&heap->held, &heap->nothing);
 	hypi_store_relaxed(&heap->held_tag, HYPI_TAG_NONE);
 	heap->lists[HYPI_CLASSES].head = NULL;
 	hypi_store_relaxed(&heap->lists[HYPI_CLASSES].left, UINT32_MAX); /* no event comes */
+}
+
+bool hypi_engine_holds(hypi_engine *engine, const void *p) {
+	hypi_lock_take(&engine->lock);
+	const hypi_heap *heap = engine->heaps;
+	while (heap != NULL && !hypi_heap_holds(heap, p)) heap = heap->next;
+	hypi_unlock(&engine->lock);
+	return heap != NULL;
 }
 
 void hypi_heap_settle(hypi_heap *heap) {
@@ -249,6 +259,7 @@ void hypi_heap_settle(hypi_heap *heap) {
 	size_t tag = hypi_load_relaxed(&heap->held_tag);
 	if (tag == HYPI_TAG_NONE) return;
 	hypi_heap_hold_nothing(heap);
+	hypi_heap_check_held(block);
 	hypi_heap_put(heap, tag, block);
 }
 
@@ -393,7 +404,7 @@ const char *hypi_heap_check(hypi_heap *heap) {
 	if (!hypi_heap_holds(heap, &heap->nothing)) {
 		const void *held = hypi_load_relaxed(&heap->held);
 		const hypi_span *span = hypi_span_at(held);
-		if (span == NULL || !is_of_engine(heap, span) || !hypi_span_holds(span, held) || !hypi_link_fits(held) ||
+		if (span == NULL || !is_of_engine(heap, span) || !hypi_span_holds(span, held) || !hypi_link_marked(held) ||
 		    !hypi_heap_holds_class(heap, span->class_index))
 			return "the block held back is another engine's, or of another class";
 	} else if (hypi_load_relaxed(&heap->held_tag) != HYPI_TAG_NONE) {

@@ -24,7 +24,8 @@
  *
  * The block freed last is held back: it goes on its list with the next free. So the address that a free stores to is
  * known long before the next malloc loads from it; a store whose address comes late, from the block just freed through
- * the page map, delays that load (a malloc + free pair took 1.6 times as long). A held block counts as freed.
+ * the page map, delays that load (a malloc + free pair took 1.6 times as long). A held block counts as freed; its first word
+ * says so (hypi_link_mark), and is looked at before it goes on.
  *
  * Invariants (hypi_heap_check, when the heap stands still): a list's blocks belong to spans of the engine and the class,
  * are out of them, and are as many as the counters say; a span with a block in its own list is in its bin's, any other
@@ -33,6 +34,7 @@
 #ifndef HYPI_HEAP_HEAP_H
 #define HYPI_HEAP_HEAP_H
 
+#include "base/fatal.h"
 #include "core/span.h"
 
 #define HYPI_TICK 128u      /* most local frees of a class between two events */
@@ -239,6 +241,14 @@ HYP_INLINE uint32_t hypi_list_length(const hypi_heap *heap, unsigned c) {
 
 /* Any thread: whether the heap holds this block back; then it is free. */
 HYP_INLINE bool hypi_heap_holds(const hypi_heap *heap, const void *p) { return hypi_load_relaxed(&heap->held) == p; }
+
+/* Ends the process when a block that is held back was written to since it was freed. */
+HYP_INLINE void hypi_heap_check_held(const hypi_block *held) {
+	if (HYP_CHECKS && HYP_UNLIKELY(!hypi_link_marked(held))) hypi_fatal("free list corrupted", held, 0);
+}
+
+/* Any thread: whether some heap of the engine holds it back. Cost: the engine's lock, and all its heaps. */
+bool hypi_engine_holds(hypi_engine *engine, const void *p);
 
 /* Any thread: whether the heap holds back a block of class `c`. */
 HYP_INLINE bool hypi_heap_holds_class(const hypi_heap *heap, unsigned c) {

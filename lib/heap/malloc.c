@@ -94,7 +94,9 @@ static const hypi_misuse misuse_pointer = {"invalid pointer", "invalid pointer",
 static void examine(const hypi_span *span, const void *p, const hypi_misuse *misuse) {
 	if (!hypi_span_holds(span, p)) hypi_fatal(misuse->invalid, p, span->block_bytes);
 	if (!hypi_span_divides(span, (uintptr_t)p - span->base)) hypi_fatal(misuse->misaligned, p, span->block_bytes);
-	if (hypi_block_is_free(p)) hypi_fatal(misuse->freed, p, span->block_bytes);
+	/* A link that says "the last", and a twin that does not fit: free when some thread holds it back, else a program's. */
+	if (hypi_block_is_free(p) || (hypi_link_marked(p) && hypi_engine_holds(hypi_span_engine(span), p)))
+		hypi_fatal(misuse->freed, p, span->block_bytes);
 }
 
 hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
@@ -118,6 +120,7 @@ void hypi_free_slow(void *p) {
 	hypi_heap *heap = hypi_heap_of(engine);
 	if (HYP_CHECKS && heap != NULL && hypi_heap_holds(heap, p)) /* freed, and then written to */
 		hypi_fatal(hypi_misuse_free.freed, p, span->block_bytes);
+	if (heap != NULL) hypi_heap_check_held(hypi_load_relaxed(&heap->held)); /* and what was freed before it */
 	if (HYP_UNLIKELY(engine != &hypi_default_engine) && engine->zero_on_free) memset(p, 0, span->block_bytes);
 	if (hypi_hardens(engine) && !hypi_harden_free(heap, span, p)) return;
 	hypi_free_checked(engine, heap, span, p);

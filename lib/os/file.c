@@ -50,6 +50,25 @@ hyp_status hypi_os_file_resize(int fd, size_t bytes) {
 	return ftruncate(fd, (off_t)bytes) == 0 ? HYP_OK : HYP_ERR_OS;
 }
 
+hyp_status hypi_os_file_reserve(int fd, size_t offset, size_t bytes) {
+	if (hypi_fault(HYPI_FAULT_FILE)) return HYP_ERR_NO_MEMORY;
+#if HYP_OS_LINUX
+	int saved = errno, done;
+	do done = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
+	while (done != 0 && errno == EINTR);
+	hyp_status status = done == 0                                               ? HYP_OK
+	                    : errno == ENOSPC || errno == ENOMEM || errno == EDQUOT ? HYP_ERR_NO_MEMORY
+	                                                                            : HYP_ERR_UNSUPPORTED;
+	errno = saved;
+	return status;
+#else
+	(void)fd;
+	(void)offset;
+	(void)bytes;
+	return HYP_ERR_UNSUPPORTED;
+#endif
+}
+
 bool hypi_os_file_size(int fd, size_t *ret_bytes) {
 	struct stat st;
 	if (hypi_fault(HYPI_FAULT_FILE) || fstat(fd, &st) != 0 || st.st_size < 0) return false;

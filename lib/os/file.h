@@ -29,6 +29,10 @@ int hypi_os_memory_file(const char *name);
 bool hypi_os_file_seal(int fd);
 
 HYP_MUST_USE hyp_status hypi_os_file_resize(int fd, size_t bytes);
+
+/* Makes the file's pages in the range, so that a store to its mapping cannot be the one for which there is no room (the
+ * kernel's answer to that is SIGBUS). HYP_ERR_NO_MEMORY: there is none. HYP_ERR_UNSUPPORTED: no such promise here. */
+HYP_MUST_USE hyp_status hypi_os_file_reserve(int fd, size_t offset, size_t bytes);
 bool hypi_os_file_size(int fd, size_t *ret_bytes);
 void hypi_os_file_close(int fd);
 int hypi_os_file_duplicate(int fd); /* -1 with errno */

@@ -85,7 +85,8 @@ void hypi_region_lay_out(hypi_region *r, uint64_t granules) {
 	r->lock_bytes = sizeof(hypi_robust_lock);
 	r->granules = granules;
 	r->kinds_offset = hypi_round_up(sizeof *r, 4096);
-	r->bits_offset = r->kinds_offset + granules;
+	r->pages_offset = r->kinds_offset + granules;
+	r->bits_offset = r->pages_offset + (words_for((granules << HYPI_GRANULE_LOG2 >> HYPI_REGION_PAGES_LOG2) + 1) << 3);
 	r->orders = hypi_log2_floor(granules) + 1;
 	uint64_t words = 0;
 	for (unsigned order = 0; order < HYPI_REGION_ORDERS; order++) {
@@ -102,8 +103,8 @@ bool hypi_region_is_sound(const hypi_region *r, size_t bytes) {
 	hypi_region ours;
 	hypi_region_lay_out(&ours, r->granules);
 	return ours.region_bytes == r->region_bytes && ours.lock_bytes == r->lock_bytes &&
-	       ours.kinds_offset == r->kinds_offset && ours.bits_offset == r->bits_offset &&
-	       ours.data_offset == r->data_offset && ours.orders == r->orders &&
+	       ours.kinds_offset == r->kinds_offset && ours.pages_offset == r->pages_offset &&
+	       ours.bits_offset == r->bits_offset && ours.data_offset == r->data_offset && ours.orders == r->orders &&
 	       memcmp(ours.order_words, r->order_words, sizeof ours.order_words) == 0;
 }
 
@@ -190,6 +191,32 @@ void hypi_region_give(hypi_region *r, uint64_t granule) {
 	give_range(r, granule, granule + count);
 	r->used_granules -= count;
 	r->blocks--;
+}
+
+/* ---- the file's pages ---- */
+
+static uint64_t *pages_of(const hypi_region *r) { return (uint64_t *)((char *)(uintptr_t)r + r->pages_offset); }
+
+bool hypi_region_next_missing(const hypi_region *r, uint64_t granule, uint64_t count, uint64_t *ret_offset,
+                              uint64_t *ret_bytes) {
+	const uint64_t *pages = pages_of(r);
+	unsigned shift = HYPI_REGION_PAGES_LOG2 - HYPI_GRANULE_LOG2;
+	uint64_t at = granule >> shift, end = ((granule + count - 1) >> shift) + 1;
+	while (at < end && (pages[at >> 6] >> (at & 63) & 1) != 0) at++;
+	if (at == end) return false;
+	uint64_t first = at;
+	while (at < end && (pages[at >> 6] >> (at & 63) & 1) == 0) at++;
+	uint64_t last = at << shift < r->granules ? at << shift : r->granules;
+	*ret_offset = r->data_offset + (first << HYPI_REGION_PAGES_LOG2);
+	*ret_bytes = (last << HYPI_GRANULE_LOG2) - (first << HYPI_REGION_PAGES_LOG2);
+	return true;
+}
+
+void hypi_region_made(hypi_region *r, uint64_t offset, uint64_t bytes) {
+	uint64_t at = (offset - r->data_offset) >> HYPI_REGION_PAGES_LOG2;
+	uint64_t end =
+		hypi_round_up(offset - r->data_offset + bytes, UINT64_C(1) << HYPI_REGION_PAGES_LOG2) >> HYPI_REGION_PAGES_LOG2;
+	for (; at < end; at++) pages_of(r)[at >> 6] |= UINT64_C(1) << (at & 63);
 }
 
 uint64_t hypi_region_largest_free(const hypi_region *r) {

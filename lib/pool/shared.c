@@ -60,6 +60,7 @@ static hyp_status fill_new(hyp_shared *shared, const char *name, uint64_t granul
 	hyp_status status = hypi_os_file_resize(shared->fd, plan.region_bytes);
 	if (status != HYP_OK) return status;
 	if (name == NULL && !hypi_os_file_seal(shared->fd)) return HYP_ERR_OS;
+	if (hypi_os_file_reserve(shared->fd, 0, plan.data_offset) == HYP_ERR_NO_MEMORY) return HYP_ERR_NO_MEMORY;
 	hypi_region *region = hypi_os_file_map(shared->fd, 0, plan.region_bytes, NULL);
 	if (region == NULL) return HYP_ERR_NO_MEMORY;
 	shared->region = region;
@@ -191,12 +192,25 @@ static bool granule_of(const hyp_shared *shared, hyp_offset offset, uint64_t *re
 	return *ret_granule < shared->region->granules;
 }
 
+bool hypi_shared_back(hyp_shared *shared, uint64_t granule, uint64_t count) {
+	uint64_t offset, bytes;
+	while (hypi_region_next_missing(shared->region, granule, count, &offset, &bytes)) {
+		if (hypi_os_file_reserve(shared->fd, offset, bytes) == HYP_ERR_NO_MEMORY) return false;
+		hypi_region_made(shared->region, offset, bytes);
+	}
+	return true;
+}
+
 hyp_status hyp_shared_alloc(hyp_shared *shared, size_t bytes, hyp_offset *ret_offset) {
 	if (shared == NULL || ret_offset == NULL) return HYP_ERR_INVALID;
 	hyp_status status = hypi_shared_lock(shared);
 	if (status != HYP_OK) return status;
 	uint64_t granule;
 	bool taken = hypi_region_take(shared->region, bytes, &granule);
+	if (taken && !hypi_shared_back(shared, granule, hypi_region_block(shared->region, granule))) {
+		hypi_region_give(shared->region, granule);
+		taken = false;
+	}
 	hypi_shared_unlock(shared);
 	if (!taken) return HYP_ERR_NO_MEMORY;
 	*ret_offset = offset_of(shared, granule);

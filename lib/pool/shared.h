@@ -24,4 +24,7 @@ HYP_MUST_USE hyp_status hypi_shared_open(hyp_shared *shared);
 HYP_MUST_USE hyp_status hypi_shared_lock(hyp_shared *shared);
 void hypi_shared_unlock(hyp_shared *shared);
 
+/* Makes the file's pages under granules of the data; the caller has the lock, or is alone. False: there is no room. */
+bool hypi_shared_back(hyp_shared *shared, uint64_t granule, uint64_t count);
+
 #endif

@@ -148,7 +148,8 @@ static hyp_status read_header(int fd, file_header *ret_header) {
 	return h->body_bytes == body && bytes == sizeof *h + body ? HYP_OK : HYP_ERR_CORRUPT;
 }
 
-static hyp_status read_body(int fd, const file_header *header, hypi_region *region) {
+static hyp_status read_body(int fd, const file_header *header, hyp_shared *shared) {
+	hypi_region *region = shared->region;
 	hyp_status status = hypi_os_file_read(fd, kinds_of(region), header->granules);
 	if (status != HYP_OK) return status;
 	if (!hypi_region_rebuild(region) || region->used_granules != header->used_granules ||
@@ -156,6 +157,7 @@ static hyp_status read_body(int fd, const file_header *header, hypi_region *regi
 		return HYP_ERR_CORRUPT;
 	uint64_t sum = sum_of(0, kinds_of(region), header->granules), first, end = 0;
 	while (next_run(region, end, &first, &end)) {
+		if (!hypi_shared_back(shared, first, end - first)) return HYP_ERR_NO_MEMORY;
 		char *data = data_of(region) + (first << HYPI_GRANULE_LOG2);
 		size_t bytes = (size_t)((end - first) << HYPI_GRANULE_LOG2);
 		status = hypi_os_file_read(fd, data, bytes);
@@ -175,7 +177,7 @@ hyp_status hyp_shared_restore(const char *path, const char *name, hyp_shared **r
 	hyp_status status = read_header(fd, &header);
 	if (status == HYP_OK) status = hypi_shared_make(name, header.granules, &shared);
 	if (status == HYP_OK) {
-		status = read_body(fd, &header, shared->region);
+		status = read_body(fd, &header, shared);
 		if (status == HYP_OK) {
 			atomic_store(&shared->region->root, header.root);
 			status = hypi_shared_open(shared);

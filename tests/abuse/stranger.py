@@ -75,8 +75,7 @@ BEYOND = {
     r"overflow_(next_freed_after|then_\w+|zero_byte) .*": "no header stands between live blocks; canaries from level 2 on",
     r"underflow_.*": "no header stands in front of a block; canaries from level 2 on",
     r"sized_.*": "the C++ runtime's sized delete drops the size; hyp_free_sized and free_sized compare it",
-    r"(written_\w+|poison\w*|swap_links|overflow_next_was_free) .*": "the block freed last is not looked at",
-    r"overflow_last (5000|40000|200000) .*": "memory that nobody has had is not looked at",
+    r"written_free(_zero|_cached)? \d+ 8 8": "of the block freed last the first word is looked at alone",
 }
 # Where a fast allocator stops such a row by the luck of its layout, or from time to time.
 LUCK = r"sized_more 1000|underflow_\w+ 3000000 0 4096"
