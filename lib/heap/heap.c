@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 32, GROW_SHARE = 32, LEAST_LIMIT = 32, ABROAD_BYTES = 4096 };
+enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 32, GROW_SHARE = 32, LEAST_LIMIT = 32 };
 
 /* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
 static uint32_t limit_of(unsigned c) {
@@ -98,7 +98,7 @@ static void give_idle(hypi_heap *heap);
 /* Whether only this heap may put its blocks of class `c` on a list; see heap/heap.h. */
 static bool stays_home(const hypi_heap *heap, unsigned c) {
 	return heap->engine != &hypi_default_engine || heap == hypi_load_relaxed(&heap->engine->sampled) ||
-	       hypi_class_bytes(c) < HYP_CACHE_LINE || hypi_class_bytes(c) > ABROAD_BYTES;
+	       hypi_class_bytes(c) < HYP_CACHE_LINE || hypi_class_bytes(c) > HYPI_ABROAD_BYTES;
 }
 
 static hypi_span *new_span(hypi_heap *heap, unsigned c) {

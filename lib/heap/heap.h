@@ -12,8 +12,8 @@
  * Engine fields under `lock` say so. Lock ranks, outermost first: engines list, engine lock, large-block pool, metadata.
  *
  * A block of another thread's span is put on the list of who frees it, and allocated again from there, as long as it
- * fills a cache line at least (smaller ones would let two threads write to one line: Berger et al. 2000) and 4 KiB at most
- * (threads that only free would hold much). What overflows,
+ * fills a cache line at least (smaller ones would let two threads write to one line: Berger et al. 2000); above 4 KiB only
+ * when that thread asks for such blocks itself (one that only frees would hold much). What overflows,
  * and other blocks at once, travel home by message passing (snmalloc: Lietar et al. 2019): the thread gathers blocks
  * of one span in its outbox and pushes them as one chain on the span, which then goes on its owner's pending stack,
  * which the owner looks through in its slow path.
@@ -37,8 +37,9 @@
 #include "base/fatal.h"
 #include "core/span.h"
 
-#define HYPI_TICK 128u      /* most local frees of a class between two events */
-#define HYPI_LOOK_EVENTS 8u /* slow paths between two looks at the clock */
+#define HYPI_TICK 128u          /* most local frees of a class between two events */
+#define HYPI_LOOK_EVENTS 8u     /* slow paths between two looks at the clock */
+#define HYPI_ABROAD_BYTES 4096u /* blocks up to here go on the list of any thread that frees them */
 #define HYPI_OUTBOX_ENTRIES 32u
 #define HYPI_OUTBOX_BYTES 4096u /* blocks of one span gathered before they are pushed */
 #define HYPI_CACHE_ENTRIES 8u   /* freed large blocks that a heap keeps */

@@ -126,6 +126,14 @@ void hypi_free_slow(void *p) {
 	hypi_free_checked(engine, heap, span, p);
 }
 
+/* Whether the caller's heap has a use for a larger block of another thread: it asked for one of its class since the
+ * class's last event. */
+static bool wants(const hypi_heap *heap, const hypi_span *span) {
+	unsigned c = span->class_index;
+	return heap->engine == &hypi_default_engine && span->block_bytes > HYPI_ABROAD_BYTES &&
+	       hypi_load_relaxed(&heap->lists[c].allocs) != heap->bins[c].event_allocs;
+}
+
 void hypi_free_checked(hypi_engine *engine, hypi_heap *heap, hypi_span *span, void *p) {
 	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) {
 		if (HYP_UNLIKELY(span->place == HYPI_PICKED)) hypi_sample_free_large(span);
@@ -134,7 +142,9 @@ void hypi_free_checked(hypi_engine *engine, hypi_heap *heap, hypi_span *span, vo
 	}
 	int saved = errno;
 	const hypi_heap *owner = hypi_load_relaxed(&span->owner), *sampled = hypi_load_relaxed(&engine->sampled);
-	bool home = (hypi_entry_tag(hypi_entry_at(p)) & HYPI_TAG_HOME) != 0 || hypi_hardens(engine);
+	bool home = (hypi_entry_tag(hypi_entry_at(p)) & HYPI_TAG_HOME) != 0;
+	if (heap != NULL && home && owner != sampled) home = !wants(heap, span);
+	if (hypi_hardens(engine)) home = true;
 	if (heap != NULL && (owner == heap || !home)) hypi_heap_put(heap, hypi_class_tag(span->class_index), p);
 	else if (owner == sampled) hypi_sample_free_small(span, p);
 	else hypi_remote_free(heap, span, p);
