@@ -270,6 +270,9 @@ void hypi_heap_event(hypi_heap *heap, unsigned c) {
 	uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs);
 	bool only_frees = allocs == bin->event_allocs;
 	bin->event_allocs = allocs;
+	/* A thread that only frees has no use for a list, but to send blocks home in batches. */
+	uint32_t batch_most = (uint32_t)(HYPI_OUTBOX_BYTES / hypi_class_bytes(c)) + 1;
+	if (allocs == 0 && bin->limit > batch_most) bin->limit = batch_most;
 	uint32_t limit = bin->limit, length = hypi_list_length(heap, c);
 	if (length > limit) {
 		if (only_frees && limit > LEAST_LIMIT) bin->limit -= limit / 16;

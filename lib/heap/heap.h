@@ -152,6 +152,7 @@ typedef struct hypi_thread {
 	bool exiting;                  /* past its last round: allocates from limbo */
 	bool hooked;                   /* inside a hook of heap/sample.h */
 	bool starting;                 /* inside hypi_heap_mine: a nested call must not start again */
+	uint8_t strays;                /* frees before it had a heap */
 	const char *reason;            /* why the last pool was refused; NULL: none was */
 } hypi_thread;
 

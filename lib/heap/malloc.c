@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { MOST_STRAYS = 32 };
+
 /* ---- allocate ---- */
 
 static void *no_memory(hypi_engine *engine) {
@@ -141,6 +143,12 @@ void hypi_free_checked(hypi_engine *engine, hypi_heap *heap, hypi_span *span, vo
 		return;
 	}
 	int saved = errno;
+	/* A thread that frees on and on without ever asking gets a heap, too: without one each block goes home alone, and is
+	 * counted where all threads count (8 consumers on 16 cores freed no more than one). */
+	if (HYP_UNLIKELY(heap == NULL) && engine == &hypi_default_engine && ++hypi_self.strays >= MOST_STRAYS) {
+		hypi_self.strays = 0;
+		heap = hypi_heap_mine();
+	}
 	const hypi_heap *owner = hypi_load_relaxed(&span->owner), *sampled = hypi_load_relaxed(&engine->sampled);
 	bool home = (hypi_entry_tag(hypi_entry_at(p)) & HYPI_TAG_HOME) != 0;
 	if (heap != NULL && home && owner != sampled) home = !wants(heap, span);
