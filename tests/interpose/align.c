@@ -1,9 +1,10 @@
 /*
- * Alignment, three named tests (RELIABILITY.md row 25).
+ * Alignment, four named tests (RELIABILITY.md row 25).
  *
  * align_small: a block is aligned for every type that fits in it. align16_all: 16 bytes and more are 16-aligned, on
  * every way in (malloc, calloc, realloc). align_matrix: alignments 1 B to 1 GiB by sizes around them, many at once,
- * never overlapping, usable to the end, freed in another order.
+ * never overlapping, usable to the end, freed in another order. align_edges: the same for every size class's edge and
+ * one byte to either side.
  */
 #include "interpose/check.h"
 
@@ -61,6 +62,22 @@ static void one_cell(size_t alignment, size_t size) {
 	}
 }
 
+/* Each size that the allocator has, as its own answer tells, and one byte to either side. Most edges are below 64 KiB. */
+static void align_edges(void) {
+	for (size_t alignment = 1; alignment <= 64 * KIB; alignment *= 4) {
+		for (size_t size = 1; size <= 64 * KIB;) {
+			void *p = opaque(malloc(size));
+			REQUIRE(p, "size %zu", size);
+			size_t edge = malloc_usable_size(p);
+			free(p);
+			one_cell(alignment, edge - 1);
+			one_cell(alignment, edge);
+			one_cell(alignment, edge + 1);
+			size = edge + 1;
+		}
+	}
+}
+
 static void align_matrix(void) {
 	for (size_t alignment = 1; alignment <= GIB; alignment *= 2) {
 		static const size_t fixed[] = {0,   1,   8,    16,   24,    48,    100,    255,
@@ -89,6 +106,7 @@ int main(int argc, char **argv) {
 	const char *which = argc > 1 ? argv[1] : "";
 	if (strcmp(which, "small") == 0) align_small();
 	else if (strcmp(which, "16") == 0) align16_all();
+	else if (strcmp(which, "edges") == 0) align_edges();
 	else if (strcmp(which, "matrix") == 0) align_matrix();
 	else REQUIRE(false, "usage: align small|16|matrix");
 	return check_end();

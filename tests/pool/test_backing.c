@@ -243,6 +243,61 @@ START_TEST(huge_pages) {
 }
 END_TEST
 
+/* A sanitizer's own memory is counted, too. */
+#if HYP_TSAN || defined __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+/* Of the process, from smaps_rollup. */
+static size_t rollup_kib(const char *field) {
+	FILE *file = fopen("/proc/self/smaps_rollup", "r");
+	char line[256];
+	size_t kib = 0;
+	while (file != NULL && fgets(line, sizeof line, file) != NULL)
+		if (strncmp(line, field, strlen(field)) == 0) kib = strtoul(line + strlen(field), NULL, 10);
+	if (file != NULL) fclose(file);
+	return kib;
+}
+
+/* Whether the kernel gives transparent huge pages to who asks, on this machine and now. */
+static bool kernel_has_huge_pages(void) {
+	size_t bytes = (size_t)8 << 20, before = rollup_kib("AnonHugePages:");
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED) return false;
+	bool asked = madvise(p, bytes, MADV_HUGEPAGE) == 0;
+	memset(p, 1, bytes);
+	bool has = asked && rollup_kib("AnonHugePages:") > before;
+	munmap(p, bytes);
+	return has;
+}
+
+/* Transparent ones where a pool asks for them, and none where it says never: by the kernel's count. */
+START_TEST(transparent_huge_pages) {
+	if (SANITIZED || !kernel_has_huge_pages()) {
+		puts("skipped: the kernel gives no transparent huge pages now");
+		return;
+	}
+	for (int ask = 0; ask < 2; ask++) {
+		hyp_pool_config config;
+		hyp_pool_config_init(&config);
+		config.huge_pages = ask ? HYP_HUGE_TRANSPARENT : HYP_HUGE_NEVER;
+		hyp_pool *pool = make_pool(&config);
+		size_t bytes = (size_t)32 << 20, before = rollup_kib("AnonHugePages:");
+		char *p = hyp_pool_malloc(pool, bytes);
+		ck_assert_ptr_nonnull(p);
+		memset(p, 1, bytes);
+		size_t now = rollup_kib("AnonHugePages:");
+		if (ask) ck_assert_uint_ge(now, before + 2048);
+		else ck_assert_uint_le(now, before);
+		hyp_pool_free(pool, p);
+		hyp_pool_destroy(pool);
+		ck_assert_uint_le(rollup_kib("AnonHugePages:"), before);
+	}
+}
+END_TEST
+
 static size_t free_huge_pages(void) {
 	FILE *file = fopen("/proc/meminfo", "r");
 	char line[256];
@@ -450,8 +505,10 @@ START_TEST(device_memory_faults) {
 END_TEST
 
 int main(void) {
-	const TTest *const tests[] = {anonymous,     huge_pages, huge_pages_conform, numa, locked, file_mapped,
-	                              shared_memory, users,      device_memory};
+	const TTest *const tests[] = {anonymous,          huge_pages,    transparent_huge_pages,
+	                              huge_pages_conform, numa,          locked,
+	                              file_mapped,        shared_memory, users,
+	                              device_memory};
 	int result = unit_run("backing", tests, HYP_ARRAY_LEN(tests));
 	if (getenv("CK_FORK") != NULL) return result;
 	Suite *suite = suite_create("device memory faults");
