@@ -209,7 +209,6 @@ static void cost(void) {
 	}
 	uint64_t each_us = (check_now_ns() - start) / 1000 / 1000;
 	printf("fork beside 64 idle threads: %lu us each\n", (unsigned long)each_us);
-	CHECK(each_us < 20000, "%lu us a fork", (unsigned long)each_us);
 	pthread_barrier_wait(&warmed);
 	for (int i = 0; i < 64; i++) pthread_join(threads[i], NULL);
 }
