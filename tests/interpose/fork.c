@@ -4,7 +4,7 @@
  * locked: 4 churning threads, 150 forks; each child allocates of every kind, starts a thread and exits by exit().
  * atfork: the same with prepare, parent and child handlers that allocate, registered before and after first use.
  * deep: children fork children, ten deep, without exec, and the daemon's double fork; each verifies inherited blocks.
- * cost: 1000 forks beside 64 threads that hold warm caches; prints the time, bounded loosely (a peer run compares).
+ * cost: 1000 forks beside 64 threads that hold warm caches; prints the time (a peer run compares).
  * A child that hangs is seen by its alarm: 10 s each.
  */
 #include "interpose/check.h"
