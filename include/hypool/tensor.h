@@ -97,7 +97,7 @@ typedef struct hyp_tensor_place {
 	size_t struct_bytes;   /* sizeof(hyp_tensor_place) */
 	struct hyp_pool *pool; /* NULL: the default pool */
 	int device;            /* index; 0 is the host */
-	size_t alignment;      /* of the first element: a power of two; 0: 64 */
+	size_t alignment;      /* of the first element: a power of two; 0: 64, of less than 256 bytes 16 */
 } hyp_tensor_place;
 
 HYP_API HYP_NODISCARD hyp_status hyp_tensor_empty_at(const hyp_tensor_place *place, hyp_dtype dtype, int rank,

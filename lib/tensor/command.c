@@ -5,7 +5,7 @@
  *   hypool-tensor devices
  *
  * bench first measures memory twice, in turns: as hyp_topology_measure does, and with STREAM's copy and triad (McCalpin,
- * 1995) written out here; best against best, since what disturbs a measurement only ever slows it. Then it runs each
+ * 1995) written out here. Then it runs each
  * operation for S seconds (0.2) on side x side (4096) matrices, products on smaller ones, with the profile on, and prints its calls, time, FLOP/s
  * and bytes/s, each as a part of the ceiling that this machine reached in the same run. It uses the public names only.
  */
@@ -40,7 +40,7 @@ static void must(hyp_status status) {
 /* ---- memory: STREAM beside hyp_topology_measure ---- */
 
 #define STREAM_PASSES 10
-enum { MOST_THREADS = 256 };
+enum { MOST_THREADS = 256, MOST_ROUNDS = 1000 };
 
 struct stream {
 	double *a, *b, *c;
@@ -71,8 +71,8 @@ static void *stream_main(void *argument) {
 	return NULL;
 }
 
-/* STREAM's copy and triad in GB/s with that many threads, raised to the best so far. */
-static void stream_once(unsigned threads, size_t elements, double *best_copy_gbps, double *best_triad_gbps) {
+/* STREAM's copy and triad in GB/s with that many threads. */
+static void stream_once(unsigned threads, size_t elements, double *ret_copy_gbps, double *ret_triad_gbps) {
 	static struct stream parts[MOST_THREADS];
 	pthread_t others[MOST_THREADS];
 	pthread_barrier_t barrier;
@@ -97,21 +97,68 @@ static void stream_once(unsigned threads, size_t elements, double *best_copy_gbp
 	for (unsigned i = 1; i < threads; i++) (void)pthread_join(others[i], NULL);
 	(void)pthread_barrier_destroy(&barrier);
 	free(memory);
-	double bytes = (double)(each * threads) * sizeof(double), copy = 2 * bytes / copy_s * 1e-9,
-		   triad = 3 * bytes / triad_s * 1e-9;
-	if (copy > *best_copy_gbps) *best_copy_gbps = copy;
-	if (triad > *best_triad_gbps) *best_triad_gbps = triad;
+	double bytes = (double)(each * threads) * sizeof(double);
+	*ret_copy_gbps = 2 * bytes / copy_s * 1e-9;
+	*ret_triad_gbps = 3 * bytes / triad_s * 1e-9;
 }
 
-static void memory_row(const char *name, double ours_gbps, double stream_gbps) {
-	if (as_csv && stream_gbps > 0)
-		printf("memory,%s,,,,%.3f,%.3f,,%.4f\n", name, ours_gbps, stream_gbps, ours_gbps / stream_gbps);
-	else if (as_csv) printf("memory,%s,,,,%.3f,,,\n", name, ours_gbps);
-	else if (stream_gbps > 0)
-		printf("  %-8s %8.2f GB/s   STREAM beside it %8.2f GB/s: %.2f of it%s\n", name, ours_gbps, stream_gbps,
-		       ours_gbps / stream_gbps,
-		       ours_gbps < 0.9 * stream_gbps || ours_gbps > 1.1 * stream_gbps ? ", more than 10 % apart" : "");
-	else printf("  %-8s %8.2f GB/s\n", name, ours_gbps);
+static int by_value(const void *a, const void *b) {
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+static double median(const double *samples, int n) {
+	double sorted[MOST_ROUNDS];
+	memcpy(sorted, samples, (size_t)n * sizeof *samples);
+	qsort(sorted, (size_t)n, sizeof *sorted, by_value);
+	return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+}
+
+/* Of each round's figure beside the mean of STREAM's before and after it. */
+static double median_ratio(const double *ours, const double *stream, int n) {
+	double ratios[MOST_ROUNDS];
+	for (int i = 0; i < n; i++) ratios[i] = 2 * ours[i] / (stream[i] + stream[i + 1]);
+	return median(ratios, n);
+}
+
+static void memory_row(const char *name, const double *ours, const double *stream) {
+	double gbps = median(ours, rounds), beside = stream == NULL ? 0 : median(stream, rounds + 1),
+		   ratio = stream == NULL ? 0 : median_ratio(ours, stream, rounds);
+	if (as_csv && stream != NULL) printf("memory,%s,,,,%.3f,%.3f,,%.4f\n", name, gbps, beside, ratio);
+	else if (as_csv) printf("memory,%s,,,,%.3f,,,\n", name, gbps);
+	else if (stream != NULL)
+		printf("  %-8s %8.2f GB/s   STREAM beside it %8.2f GB/s: %.2f of it%s\n", name, gbps, beside, ratio,
+		       ratio < 0.9 || ratio > 1.1 ? ", more than 10 % apart" : "");
+	else printf("  %-8s %8.2f GB/s\n", name, gbps);
+}
+
+/* STREAM, we, STREAM, we, ... STREAM: what memory gives changes from second to second on a shared machine, and a best of
+ * each would compare one's luck with the other's; so neighbours are compared, and the middle of all rounds counts. */
+static void bench_node(uint32_t node, const hyp_topology_info *info) {
+	static double read[MOST_ROUNDS], write[MOST_ROUNDS], latency[MOST_ROUNDS], copy[MOST_ROUNDS], triad[MOST_ROUNDS];
+	static double stream_copy[MOST_ROUNDS + 1], stream_triad[MOST_ROUNDS + 1];
+	uint64_t least = (uint64_t)64 << 20, array = 4 * info->cache_bytes[2] < least ? least : 4 * info->cache_bytes[2];
+	size_t elements = (size_t)array / sizeof(double);
+	hyp_bandwidth b = {.struct_bytes = sizeof b};
+	/* Threads of this program run on any node: beside one node of several it would be another machine. */
+	bool beside = info->numa_nodes == 1 && info->cores <= MOST_THREADS;
+	if (beside) stream_once(info->cores, elements, &stream_copy[0], &stream_triad[0]);
+	for (int i = 0; i < rounds; i++) {
+		must(hyp_topology_measure(node, 3 * elements * sizeof(double), NULL, &b));
+		read[i] = b.read_gbps;
+		write[i] = b.write_gbps;
+		latency[i] = b.latency_ns;
+		copy[i] = b.copy_gbps;
+		triad[i] = b.triad_gbps;
+		if (beside) stream_once(b.threads, elements, &stream_copy[i + 1], &stream_triad[i + 1]);
+	}
+	if (!as_csv)
+		printf("memory of node %u, %u threads%s, latency %.1f ns\n", node, b.threads,
+		       b.bound ? "" : " (binding was not confirmed)", median(latency, rounds));
+	memory_row("read", read, NULL);
+	memory_row("write", write, NULL);
+	memory_row("copy", copy, beside ? stream_copy : NULL);
+	memory_row("triad", triad, beside ? stream_triad : NULL);
 }
 
 static void bench_memory(void) {
@@ -119,31 +166,7 @@ static void bench_memory(void) {
 	const hyp_topology *machine;
 	must(hyp_topology_this(&machine));
 	must(hyp_topology_describe(machine, &info));
-	for (uint32_t node = 0; node < info.numa_nodes; node++) {
-		hyp_bandwidth best = {.struct_bytes = sizeof best}, b = {.struct_bytes = sizeof b};
-		double copy = 0, triad = 0;
-		size_t elements =
-			(size_t)(4 * info.cache_bytes[2] < ((uint64_t)64 << 20) ? (uint64_t)64 << 20 : 4 * info.cache_bytes[2]) /
-			sizeof(double);
-		for (int round = 0; round < rounds; round++) {
-			must(hyp_topology_measure(node, 3 * elements * sizeof(double), NULL, &b));
-			if (round == 0) best = b;
-			if (b.read_gbps > best.read_gbps) best.read_gbps = b.read_gbps;
-			if (b.write_gbps > best.write_gbps) best.write_gbps = b.write_gbps;
-			if (b.copy_gbps > best.copy_gbps) best.copy_gbps = b.copy_gbps;
-			if (b.triad_gbps > best.triad_gbps) best.triad_gbps = b.triad_gbps;
-			if (b.latency_ns < best.latency_ns) best.latency_ns = b.latency_ns;
-			/* Threads of this program run on any node: beside one node of several it would be another machine. */
-			if (info.numa_nodes == 1 && b.threads <= MOST_THREADS) stream_once(b.threads, elements, &copy, &triad);
-		}
-		if (!as_csv)
-			printf("memory of node %u, %u threads%s, latency %.1f ns\n", node, best.threads,
-			       best.bound ? "" : " (binding was not confirmed)", best.latency_ns);
-		memory_row("read", best.read_gbps, 0);
-		memory_row("write", best.write_gbps, 0);
-		memory_row("copy", best.copy_gbps, copy);
-		memory_row("triad", best.triad_gbps, triad);
-	}
+	for (uint32_t node = 0; node < info.numa_nodes; node++) bench_node(node, &info);
 }
 
 /* ---- operations ---- */
@@ -316,7 +339,7 @@ int main(int argc, char **argv) {
 		if (strcmp(argv[i], "--threads") == 0 && value <= MOST_THREADS) must(hyp_tensor_set_threads((unsigned)value));
 		else if (strcmp(argv[i], "--seconds") == 0 && value <= 3600) seconds = value;
 		else if (strcmp(argv[i], "--side") == 0 && value >= 1 && value <= 65536) side = (int64_t)value;
-		else if (strcmp(argv[i], "--rounds") == 0 && value >= 1 && value <= 1000) rounds = (int)value;
+		else if (strcmp(argv[i], "--rounds") == 0 && value >= 1 && value <= MOST_ROUNDS) rounds = (int)value;
 		else return usage();
 		i++;
 	}

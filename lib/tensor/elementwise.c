@@ -244,10 +244,11 @@ static hyp_status small(hyp_binary_op op, const hyp_tensor *a, const hyp_tensor 
 	hypi_binary_fn *fn =
 		hypi_kernels()->elementwise.binary[hypi_num_of(a->dtype)][kernel_op(op, (hyp_dtype)a->dtype)][HYPI_VV];
 	char *pa, *pb, *po;
-	HYPI_TRY(hypi_pin(a, "a", &pa));
-	hyp_status status = hypi_pin(b, "b", &pb);
+	uint64_t now_ms = hypi_coarse_ms();
+	HYPI_TRY(hypi_pin_at(a, "a", now_ms, &pa));
+	hyp_status status = hypi_pin_at(b, "b", now_ms, &pb);
 	if (HYP_LIKELY(status == HYP_OK)) {
-		status = hypi_pin(out, "out", &po);
+		status = hypi_pin_at(out, "out", now_ms, &po);
 		if (HYP_LIKELY(status == HYP_OK)) {
 			fn(po, pa, pb, (size_t)a->elements);
 			hypi_unpin(out);
@@ -336,7 +337,7 @@ hyp_status hyp_tensor_binary(hyp_binary_op op, const hyp_tensor *a, const hyp_te
 	HYPI_CHECK_RET(ret_tensor);
 	if (is_small(op, a, b)) {
 		hyp_tensor *made;
-		HYPI_TRY(hypi_tensor_new((hyp_dtype)a->dtype, a->rank, a->shape, &made));
+		HYPI_TRY(hypi_tensor_new_like(a, &made));
 		hyp_status status = small(op, a, b, made);
 		if (HYP_LIKELY(status == HYP_OK)) *ret_tensor = made;
 		else hyp_tensor_release(made);

@@ -35,6 +35,9 @@ struct hyp_tensor {
 	uint8_t rank;
 	uint8_t contiguous; /* row-major without gaps; set by hypi_tensor_set_layout */
 	uint8_t flags;      /* HYP_TENSOR_READ_ONLY of this view */
+	_Atomic bool
+		weakened; /* a weak handle was asked for: the count may rise from 1 without a reference. Relaxed: set by
+	                        * who has a reference, read by who has the last one */
 	struct hypi_storage *storage;
 	int64_t offset_bytes; /* of element 0, from storage's start */
 	int64_t elements;
@@ -142,14 +145,21 @@ void hypi_tensor_set_layout(hyp_tensor *t, hyp_dtype dtype, int rank, const int6
 /* Another tensor on t's storage with another layout, which must keep the invariants. */
 hyp_status hypi_tensor_derive(const hyp_tensor *t, hyp_dtype dtype, int rank, const int64_t *shape,
                               const int64_t *strides, int64_t offset_bytes, hyp_tensor **ret_tensor);
-/* Row-major in the place of `like` (its pool; the host). */
+/* Row-major in the default pool on the host. */
 hyp_status hypi_tensor_new(hyp_dtype dtype, int rank, const int64_t *shape, hyp_tensor **ret_tensor);
+/* The same of a's type and shape, which need no check: a is plain and row-major. */
+hyp_status hypi_tensor_new_like(const hyp_tensor *a, hyp_tensor **ret_tensor);
 
 /* Pins and gives element 0's address; the tensor must be on the host. */
 hyp_status hypi_pin(const hyp_tensor *t, const char *name, char **ret_data);
+/* For who pins several at once and has read the clock (hypi_coarse_ms). */
+hyp_status hypi_pin_at(const hyp_tensor *t, const char *name, uint64_t now_ms, char **ret_data);
 void hypi_unpin(const hyp_tensor *t);
 /* Refuses read-only tensors and ones whose elements overlap. */
 hyp_status hypi_check_output(const hyp_tensor *out, const char *name);
+
+/* A coarse monotonic clock in milliseconds (storage.c). */
+uint64_t hypi_coarse_ms(void);
 
 /* ---- copies (copy.c) ---- */
 

@@ -147,6 +147,7 @@ hyp_tensor *hypi_slot_take(int rank) {
 	t->rank = (uint8_t)rank;
 	t->flags = 0;
 	t->storage = NULL;
+	hypi_store_relaxed(&t->weakened, false);
 	t->shape = dims;
 	t->strides = dims + rank;
 	t->tag = 0;
@@ -187,7 +188,9 @@ uint64_t hyp_tensor_live_count(void) {
 hyp_status hyp_tensor_weaken(const hyp_tensor *tensor, hyp_tensor_weak *ret_weak) {
 	HYPI_CHECK_TENSOR(tensor);
 	HYPI_CHECK_RET(ret_weak);
-	uint64_t life = hypi_load_relaxed(&((hyp_tensor *)(uintptr_t)tensor)->life);
+	hyp_tensor *t = (hyp_tensor *)(uintptr_t)tensor;
+	hypi_store_relaxed(&t->weakened, true);
+	uint64_t life = hypi_load_relaxed(&t->life);
 	*ret_weak = (life & ~(uint64_t)UINT32_MAX) | tensor->slot;
 	return HYP_OK;
 }

@@ -12,6 +12,8 @@
 #include <time.h>
 
 #define DEFAULT_ALIGNMENT 64 /* a cache line, and the widest vector */
+#define SMALL_BYTES 256      /* below that the pool's own alignment does, which costs an allocation less */
+#define SMALL_ALIGNMENT 16
 
 uint64_t hypi_coarse_ms(void) {
 	struct timespec now;
@@ -49,7 +51,7 @@ static hyp_status no_memory(size_t bytes) {
 }
 
 hyp_status hypi_storage_create(const hyp_tensor_place *place, size_t bytes, struct hypi_storage **ret_storage) {
-	size_t alignment = DEFAULT_ALIGNMENT;
+	size_t alignment = bytes < SMALL_BYTES ? SMALL_ALIGNMENT : DEFAULT_ALIGNMENT;
 	int device = 0;
 	struct hyp_pool *pool = NULL;
 	if (place != NULL) {
@@ -58,7 +60,7 @@ hyp_status hypi_storage_create(const hyp_tensor_place *place, size_t bytes, stru
 			                 sizeof *place);
 		if ((place->alignment & (place->alignment - 1)) != 0)
 			return hypi_fail(HYP_ERR_INVALID, "argument place: alignment %zu is no power of two", place->alignment);
-		if (place->alignment > DEFAULT_ALIGNMENT) alignment = place->alignment;
+		if (place->alignment > alignment) alignment = place->alignment;
 		device = place->device;
 		pool = place->pool;
 	}
@@ -78,7 +80,7 @@ hyp_status hypi_storage_create(const hyp_tensor_place *place, size_t bytes, stru
 		if (HYP_UNLIKELY(status != HYP_OK))
 			(void)hypi_fail(status, "no %zu bytes for a tensor: %s", bytes, hyp_status_message(status));
 	}
-	if (status != HYP_OK) {
+	if (HYP_UNLIKELY(status != HYP_OK)) {
 		hyp_free(s);
 		return status;
 	}
@@ -124,8 +126,8 @@ void hypi_storage_release(struct hypi_storage *storage) {
 	hyp_free(storage);
 }
 
-hyp_status hypi_storage_lock(struct hypi_storage *storage, void **ret_data) {
-	hypi_store_relaxed(&storage->used_ms, hypi_coarse_ms());
+hyp_status hypi_storage_lock(struct hypi_storage *storage, uint64_t now_ms, void **ret_data) {
+	hypi_store_relaxed(&storage->used_ms, now_ms);
 	hypi_store_relaxed(&storage->use_count, hypi_load_relaxed(&storage->use_count) + 1);
 	if (storage->kind == HYPI_STORAGE_POOL) {
 		hyp_handle handle = hypi_load_acquire(&storage->handle); /* pairs with the release in idle.c */

@@ -39,7 +39,7 @@ hyp_status hypi_storage_foreign(void *data, size_t bytes, int device, bool read_
                                 void *context, struct hypi_storage **ret_storage);
 void hypi_storage_retain(struct hypi_storage *storage);
 void hypi_storage_release(struct hypi_storage *storage);
-hyp_status hypi_storage_lock(struct hypi_storage *storage, void **ret_data);
+hyp_status hypi_storage_lock(struct hypi_storage *storage, uint64_t now_ms, void **ret_data);
 void hypi_storage_unlock(struct hypi_storage *storage);
 
 /* ---- idle.c ---- */
@@ -51,8 +51,5 @@ hyp_status hypi_storage_lock_gated(struct hypi_storage *storage, uint64_t handle
 size_t hypi_storage_compressed_bytes(struct hypi_storage *storage);
 void hypi_storage_list(struct hypi_storage *storage);
 void hypi_storage_unlist(struct hypi_storage *storage);
-
-/* A coarse monotonic clock in milliseconds. */
-uint64_t hypi_coarse_ms(void);
 
 #endif

@@ -25,11 +25,8 @@ void hypi_tensor_set_layout(hyp_tensor *t, hyp_dtype dtype, int rank, const int6
 
 static hyp_status no_header(void) { return hypi_fail(HYP_ERR_NO_MEMORY, "no memory for a tensor's header"); }
 
-hyp_status hyp_tensor_empty_at(const hyp_tensor_place *place, hyp_dtype dtype, int rank, const int64_t *shape,
-                               hyp_tensor **ret_tensor) {
-	HYPI_CHECK_RET(ret_tensor);
-	int64_t elements, bytes;
-	HYPI_TRY(hypi_shape_check(dtype, rank, shape, &elements, &bytes));
+static hyp_status new_at(const hyp_tensor_place *place, hyp_dtype dtype, int rank, const int64_t *shape,
+                         int64_t elements, int64_t bytes, hyp_tensor **ret_tensor) {
 	struct hypi_storage *storage;
 	HYPI_TRY(hypi_storage_create(place, (size_t)bytes, &storage));
 	hyp_tensor *t = hypi_slot_take(rank);
@@ -43,6 +40,19 @@ hyp_status hyp_tensor_empty_at(const hyp_tensor_place *place, hyp_dtype dtype, i
 	hypi_tensor_set_layout(t, dtype, rank, shape, NULL, elements);
 	*ret_tensor = t;
 	return HYP_OK;
+}
+
+hyp_status hyp_tensor_empty_at(const hyp_tensor_place *place, hyp_dtype dtype, int rank, const int64_t *shape,
+                               hyp_tensor **ret_tensor) {
+	HYPI_CHECK_RET(ret_tensor);
+	int64_t elements, bytes;
+	HYPI_TRY(hypi_shape_check(dtype, rank, shape, &elements, &bytes));
+	return new_at(place, dtype, rank, shape, elements, bytes, ret_tensor);
+}
+
+hyp_status hypi_tensor_new_like(const hyp_tensor *a, hyp_tensor **ret_tensor) {
+	return new_at(NULL, (hyp_dtype)a->dtype, a->rank, a->shape, a->elements, a->elements * hypi_bytes_of(a->dtype),
+	              ret_tensor);
 }
 
 hyp_status hyp_tensor_empty(hyp_dtype dtype, int rank, const int64_t *shape, hyp_tensor **ret_tensor) {
@@ -129,9 +139,13 @@ void hyp_tensor_release(hyp_tensor *tensor) {
 		(void)hypi_fail_argument(tensor, "tensor");
 		return;
 	}
-	/* acquire and release: every use of the tensor happens before its end, pairs with itself. The count cannot be
-	 * spared when it is 1, as storage's can: a weak handle may raise it. */
-	if ((uint32_t)atomic_fetch_sub_explicit(&tensor->life, 1, memory_order_acq_rel) != 1) return;
+	/* acquire and release: every use of the tensor happens before its end, pairs with itself. The last reference need
+	 * not be counted down, unless a weak handle may raise it. */
+	if (((uint32_t)hypi_load_acquire(&tensor->life) != 1 || hypi_load_relaxed(&tensor->weakened)) &&
+	    (uint32_t)atomic_fetch_sub_explicit(&tensor->life, 1, memory_order_acq_rel) != 1)
+		return;
+	/* Dead from here on, also for a deleter that asks. */
+	hypi_store_relaxed(&tensor->life, hypi_load_relaxed(&tensor->life) & ~(uint64_t)UINT32_MAX);
 	hypi_storage_release(tensor->storage);
 	if (tensor->name != NULL) hyp_free(tensor->name);
 	hypi_slot_give(tensor);
@@ -218,11 +232,15 @@ hyp_status hyp_tensor_describe(const hyp_tensor *tensor, hyp_tensor_info *ret_in
 /* ---- access ---- */
 
 hyp_status hypi_pin(const hyp_tensor *t, const char *name, char **ret_data) {
+	return hypi_pin_at(t, name, hypi_coarse_ms(), ret_data);
+}
+
+hyp_status hypi_pin_at(const hyp_tensor *t, const char *name, uint64_t now_ms, char **ret_data) {
 	if (HYP_UNLIKELY(t->storage->device != 0))
 		return hypi_fail(HYP_ERR_DEVICE, "argument %s: lies on device %d; bring it to the host first", name,
 		                 t->storage->device);
 	void *base;
-	hyp_status status = hypi_storage_lock(t->storage, &base);
+	hyp_status status = hypi_storage_lock(t->storage, now_ms, &base);
 	if (HYP_UNLIKELY(status != HYP_OK)) return hypi_fail(status, "argument %s: its storage cannot be locked", name);
 	*ret_data = (char *)base + t->offset_bytes;
 	return HYP_OK;

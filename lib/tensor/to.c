@@ -9,8 +9,8 @@
 /* Both row-major, of one type. */
 static hyp_status move_bytes(const hyp_tensor *from, hyp_tensor *to, size_t bytes) {
 	void *a, *b;
-	HYPI_TRY(hypi_storage_lock(from->storage, &a));
-	hyp_status status = hypi_storage_lock(to->storage, &b);
+	HYPI_TRY(hypi_storage_lock(from->storage, hypi_coarse_ms(), &a));
+	hyp_status status = hypi_storage_lock(to->storage, hypi_coarse_ms(), &b);
 	if (status == HYP_OK) {
 		status = hyp_copy(to->storage->device, (uintptr_t)b + (uintptr_t)to->offset_bytes, from->storage->device,
 		                  (uintptr_t)a + (uintptr_t)from->offset_bytes, bytes);
