@@ -7,6 +7,8 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 static hyp_tensor *shared;
 static hyp_tensor_weak shared_weak;
@@ -35,6 +37,49 @@ START_TEST(many_threads) {
 	for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
 	hyp_tensor_release(shared);
 	OK(hyp_tensor_set_threads(0));
+	none_left();
+}
+END_TEST
+
+/* The last reference goes while another thread asks for one through a weak handle: it gets the whole tensor or none. */
+#define ROUNDS 20000
+static _Atomic int round_begun, round_done;
+static _Atomic hyp_tensor_weak round_weak;
+static int revived;
+
+static void *reviver(void *unused) {
+	(void)unused;
+	for (int i = 1; i <= ROUNDS; i++) {
+		while (atomic_load(&round_begun) != i) sched_yield();
+		hyp_tensor *mine;
+		if (hyp_tensor_weak_lock(atomic_load(&round_weak), &mine) == HYP_OK) {
+			revived += hyp_tensor_references(mine) > 0 && at(mine, (int64_t[]){0}) == i;
+			hyp_tensor_release(mine);
+		} else {
+			revived++;
+		}
+		atomic_store(&round_done, i);
+	}
+	return NULL;
+}
+
+START_TEST(weak_handle_beside_the_last_reference) {
+	pthread_t thread;
+	revived = 0;
+	ck_assert_int_eq(pthread_create(&thread, NULL, reviver, NULL), 0);
+	for (int i = 1; i <= ROUNDS; i++) {
+		hyp_tensor *t;
+		hyp_tensor_weak weak;
+		OK(hyp_tensor_full(HYP_I32, 1, (const int64_t[]){3}, hyp_int(i), &t));
+		OK(hyp_tensor_weaken(t, &weak));
+		atomic_store(&round_weak, weak);
+		atomic_store(&round_begun, i);
+		for (volatile int spin = 0; spin < i % 64; spin++) continue;
+		hyp_tensor_release(t);
+		while (atomic_load(&round_done) != i) sched_yield();
+	}
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(revived, ROUNDS);
 	none_left();
 }
 END_TEST
@@ -177,7 +222,11 @@ START_TEST(profile) {
 END_TEST
 
 int main(void) {
-	const TTest *const tests[] = {many_threads, results_do_not_depend_on_threads, large_results_in_pieces,
-	                              variance_is_exact_enough, profile};
+	const TTest *const tests[] = {many_threads,
+	                              weak_handle_beside_the_last_reference,
+	                              results_do_not_depend_on_threads,
+	                              large_results_in_pieces,
+	                              variance_is_exact_enough,
+	                              profile};
 	return run_suite("operations", tests, sizeof tests / sizeof *tests);
 }
