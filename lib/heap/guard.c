@@ -32,6 +32,7 @@ static struct {
 	size_t bytes;  /* of address space */
 } ring;
 
+/* Also of a sampled one, whose page is the first of its slice. */
 static uintptr_t pages_of(const hypi_span *span) { return span->base & ~(uintptr_t)(HYPI_SLICE_BYTES - 1); }
 
 static void unmap(hypi_span *span) {
@@ -91,6 +92,12 @@ static uintptr_t map(size_t body, size_t total) {
 	return 0;
 }
 
+void hypi_guard_fill(const hypi_span *span, uintptr_t from, uintptr_t to) {
+	uint64_t canary = hypi_canary_of(span->base);
+	hypi_canary_write(canary, (void *)from, (void *)span->base);
+	hypi_canary_write(canary, (void *)(span->base + span->asked_plus1 - 1), (void *)to);
+}
+
 void *hypi_guard_alloc(size_t bytes, size_t alignment) {
 	size_t page = hypi_os.page_bytes, body = hypi_round_up(bytes == 0 ? 1 : bytes, page);
 	if (bytes > PTRDIFF_MAX / 2 || alignment > page) return NULL;
@@ -114,9 +121,7 @@ void *hypi_guard_alloc(size_t bytes, size_t alignment) {
 	span->engine = &hypi_default_engine;
 	span->first = 1;
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_HUGE);
-	uint64_t canary = hypi_canary_of(span->base);
-	hypi_canary_write(canary, (void *)pages, (void *)span->base);
-	hypi_canary_write(canary, (void *)(span->base + bytes), (void *)(pages + body));
+	hypi_guard_fill(span, pages, pages + body);
 	hypi_page_map_set(span->base, 1, span);
 	return (void *)span->base;
 }
@@ -131,6 +136,7 @@ void hypi_guard_check(const hypi_span *span) {
 }
 
 bool hypi_guard_resize(hypi_span *span, size_t bytes) {
+	if (span->first == HYPI_GUARD_SLOT) return bytes == span->asked_plus1 - 1;
 	uintptr_t pages = pages_of(span);
 	size_t page = hypi_os.page_bytes, before = span->base - pages, body = before + span->block_bytes;
 	size_t most = span->mapped_bytes - HYPI_SLICE_BYTES - page;
@@ -149,6 +155,10 @@ bool hypi_guard_resize(hypi_span *span, size_t bytes) {
 }
 
 void hypi_guard_free(hypi_span *span) {
+	if (span->first == HYPI_GUARD_SLOT) {
+		hypi_guard_slot_free(span);
+		return;
+	}
 	int saved = errno;
 	size_t bytes = span->mapped_bytes;
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_CACHED);

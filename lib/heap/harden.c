@@ -43,8 +43,10 @@ typedef struct hypi_quarantine {
 void hypi_harden_init(void) {
 	uint32_t level = (uint32_t)hypi_option_get(HYPI_OPTION_harden);
 	hypi_harden_config *config = &hypi_harden.config;
-	if (!HYP_CHECKS || config->level != 0 || level < 2 || hypi_default_engine.heap_count > 1) return;
+	if (!HYP_CHECKS || config->level != 0) return;
 	config->key = hypi_mix64(hypi_os.random + UINT64_C(0x9e3779b97f4a7c15));
+	config->sample_every = level == 1 ? (uint32_t)hypi_option_get(HYPI_OPTION_guard) : 0;
+	if (level < 2 || hypi_default_engine.heap_count > 1) return;
 	config->guard_from_bytes = level == 3 ? GUARD_FROM_STRONGEST : hypi_default_engine.threshold_bytes;
 	config->hold_bytes = level == 3 ? HOLD_STRONGEST : HOLD_STRONG;
 	config->level = level;
@@ -399,7 +401,7 @@ static void *finish_large(hypi_span *span, char *p, size_t asked) {
 	return p;
 }
 
-static void count(hypi_heap *heap, const hypi_span *span, bool freed) {
+void hypi_harden_count(hypi_heap *heap, const hypi_span *span, bool freed) {
 	hypi_large_count *to = heap != NULL ? &heap->large_count : &hypi_default_engine.large_count;
 	hypi_add_relaxed(freed ? &to->frees : &to->allocs, 1);
 	hypi_add_relaxed(freed ? &to->freed_bytes : &to->allocated_bytes, span->block_bytes);
@@ -409,7 +411,7 @@ static void *alloc_guarded(hypi_heap *heap, size_t bytes, size_t alignment) {
 	void *p = hypi_guard_alloc(bytes, alignment);
 	if (p == NULL) return NULL;
 	hypi_span *span = hypi_span_at(p);
-	count(heap, span, false);
+	hypi_harden_count(heap, span, false);
 	if (heap != NULL && hypi_sample_concerns(heap)) hypi_sample_large(heap, span, bytes);
 	return p;
 }
@@ -507,7 +509,7 @@ bool hypi_harden_free_small(void *p) {
 bool hypi_harden_free(hypi_heap *heap, hypi_span *span, void *p) {
 	if (hypi_guarded(span)) {
 		hypi_guard_check(span);
-		count(heap, span, true);
+		hypi_harden_count(heap, span, true);
 		if (span->place == HYPI_PICKED) hypi_sample_free_large(span);
 		hypi_guard_free(span);
 		return false;
@@ -553,7 +555,7 @@ static bool resize_guarded(hypi_span *span, size_t bytes) {
 	hypi_large_count *to = &hypi_default_engine.large_count;
 	hypi_add_relaxed(&to->frees, 1);
 	hypi_add_relaxed(&to->freed_bytes, before);
-	count(NULL, span, false);
+	hypi_harden_count(NULL, span, false);
 	return true;
 }
 

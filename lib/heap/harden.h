@@ -38,6 +38,7 @@ typedef struct hypi_harden_config {
 	uint64_t key;            /* of the canaries */
 	size_t guard_from_bytes; /* requests from here on get guard pages */
 	size_t hold_bytes;       /* most that one quarantine holds */
+	uint32_t sample_every;   /* level 1: small allocations to one with guard pages; 0: none */
 } hypi_harden_config;
 
 typedef union hypi_harden_page {
@@ -97,6 +98,25 @@ bool hypi_guard_flush(void);
 HYP_INLINE bool hypi_guarded(const hypi_span *span) {
 	return hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE && span->first != 0;
 }
+/* Whether the block's exact size is known, and its surroundings are looked at. */
+HYP_INLINE bool hypi_watches(const hypi_engine *engine, const hypi_span *span) {
+	return hypi_hardens(engine) || (HYP_CHECKS && hypi_guarded(span));
+}
+/* Writes the canary around a guarded block in [from, to). */
+void hypi_guard_fill(const hypi_span *span, uintptr_t from, uintptr_t to);
+/* As a large one, of the default engine. `heap`: the caller's, or NULL. */
+void hypi_harden_count(hypi_heap *heap, const hypi_span *span, bool freed);
+
+/* ---- sampled ones (heap/guard_sample.c) ---- */
+
+#define HYPI_GUARD_SLOT 2u /* `first` of their spans */
+
+/* The heap, which is the caller's, is armed: a guarded block, or NULL: go on as ever. */
+void *hypi_guard_pick(hypi_heap *heap, size_t bytes, size_t alignment, bool zero);
+void hypi_guard_slot_free(hypi_span *span);
+void hypi_guard_sample_fork_prepare(void);
+void hypi_guard_sample_fork_parent(void);
+void hypi_guard_sample_fork_child(void);
 
 /* ---- canaries ---- */
 

@@ -205,6 +205,7 @@ static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 		count = hypi_span_carve(span, &first);
 	}
 	prepend(heap, c, first, NULL, count);
+	hypi_guard_pass(heap, HYPI_CLASSES, count);
 	*ret_fresh = span->zeroed;
 	return true;
 }
@@ -269,6 +270,7 @@ void hypi_heap_event(hypi_heap *heap, unsigned c) {
 	if (HYP_UNLIKELY(bin->limit == 0)) set_limits(heap, c);
 	uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs);
 	bool only_frees = allocs == bin->event_allocs;
+	hypi_guard_pass(heap, c, allocs - bin->event_allocs);
 	bin->event_allocs = allocs;
 	/* A thread that only frees has no use for a list, but to send blocks home in batches. */
 	uint32_t batch_most = (uint32_t)(HYPI_OUTBOX_BYTES / hypi_class_bytes(c)) + 1;
@@ -343,6 +345,7 @@ void hypi_heap_shelve(hypi_heap *heap) {
 void hypi_heap_trim(hypi_heap *heap) {
 	bool was_busy = heap->busy;
 	heap->busy = true;
+	hypi_guard_disarm(heap);
 	hypi_heap_settle(heap);
 	hypi_heap_drain(heap);
 	for (unsigned c = 0; c < HYPI_CLASSES; c++)
@@ -371,6 +374,7 @@ void hypi_heap_look(hypi_heap *heap) {
 	heap->look_ms = now + decay / 4 + 1;
 	if (first) return;
 	heap->busy = true;
+	hypi_guard_disarm(heap);
 	hypi_heap_settle(heap);
 	hypi_heap_drain(heap);
 	give_idle(heap);

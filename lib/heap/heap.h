@@ -99,6 +99,11 @@ typedef struct hypi_heap {
 	uint32_t grown;   /* slices of new spans since idle classes last returned what they hold */
 	bool shelved;     /* without a thread: hypi_heap_shelve */
 	bool busy;        /* inside a slow path: after a fork, lists may be half changed */
+	bool guard_armed; /* the next allocation in the slow path gets guard pages (heap/guard_sample.c); owner, as are: */
+	uint8_t guard_class;
+	uint32_t until_guard, guard_rest_count;
+	hypi_block *guard_rest; /* the list of guard_class, set aside meanwhile */
+	uint64_t guard_random;
 	hypi_bin bins[HYPI_CLASSES];
 	hypi_outbox_entry outbox[HYPI_OUTBOX_ENTRIES];
 	hypi_large_count large_count;
@@ -265,6 +270,16 @@ void hypi_heap_settle(hypi_heap *heap);
 
 /* Owner: sets when the next event of the class comes. */
 void hypi_list_arm(hypi_heap *heap, unsigned c);
+
+/* Owner: `count` blocks passed; when one is due, an allocation soon gets guard pages, one of class `c` if that is below
+ * HYPI_CLASSES (heap/guard_sample.c). */
+void hypi_guard_due(hypi_heap *heap, unsigned c);
+HYP_INLINE void hypi_guard_pass(hypi_heap *heap, unsigned c, uint32_t count) {
+	if (HYP_UNLIKELY(count >= heap->until_guard)) hypi_guard_due(heap, c);
+	else heap->until_guard -= count;
+}
+/* Owner: takes that back; the list that was set aside is whole again. */
+void hypi_guard_disarm(hypi_heap *heap);
 
 /* The heap's own clock: gives back what has been idle, and lets the engine purge. */
 void hypi_heap_look(hypi_heap *heap);

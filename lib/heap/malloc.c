@@ -68,6 +68,10 @@ void *hypi_engine_alloc_plain(hypi_engine *engine, hypi_heap *heap, size_t bytes
 static void *alloc(size_t bytes, size_t alignment, bool zero) {
 	hypi_heap *heap = hypi_heap_mine();
 	if (heap == NULL) hypi_process_init();
+	if (HYP_UNLIKELY(heap != NULL && heap->guard_armed)) {
+		void *p = hypi_guard_pick(heap, bytes, alignment, zero);
+		if (p != NULL) return p;
+	}
 	return hypi_engine_alloc(&hypi_default_engine, heap, bytes, alignment, zero);
 }
 
@@ -124,7 +128,7 @@ void hypi_free_slow(void *p) {
 		hypi_fatal(hypi_misuse_free.freed, p, span->block_bytes);
 	if (heap != NULL) hypi_heap_check_held(hypi_load_relaxed(&heap->held)); /* and what was freed before it */
 	if (HYP_UNLIKELY(engine != &hypi_default_engine) && engine->zero_on_free) memset(p, 0, span->block_bytes);
-	if (hypi_hardens(engine) && !hypi_harden_free(heap, span, p)) return;
+	if (hypi_watches(engine, span) && !hypi_harden_free(heap, span, p)) return;
 	hypi_free_checked(engine, heap, span, p);
 }
 
@@ -212,7 +216,7 @@ void *hyp_realloc(void *p, size_t bytes) {
 	}
 	hypi_engine *engine = hypi_span_engine(span);
 	size_t have = span->block_bytes;
-	if (hypi_hardens(engine)) {
+	if (hypi_watches(engine, span)) {
 		have = hypi_harden_asked(span, p, &misuse_realloc, have);
 		return hypi_harden_resize(span, p, bytes) ? p : move(engine, p, have, bytes);
 	}
@@ -264,7 +268,8 @@ int hyp_posix_memalign(void **ret_p, size_t alignment, size_t bytes) {
 size_t hyp_usable_size(const void *p) {
 	if (p == NULL) return 0;
 	hypi_span *span = hypi_span_of_block(p, &misuse_pointer);
-	if (hypi_hardens(hypi_span_engine(span))) return hypi_harden_asked(span, p, &misuse_pointer, span->block_bytes);
+	if (hypi_watches(hypi_span_engine(span), span))
+		return hypi_harden_asked(span, p, &misuse_pointer, span->block_bytes);
 	return span->block_bytes;
 }
 
@@ -273,6 +278,8 @@ size_t hyp_usable_size(const void *p) {
 static bool fits(const hypi_span *span, size_t bytes, size_t alignment) {
 	size_t have = span->block_bytes;
 	if (bytes > have) return false;
+	if (hypi_guarded(span)) /* sampled: what the class is of another block of its size */
+		return hypi_class_for(bytes, alignment) == hypi_class_for(span->asked_plus1 - 1, alignment);
 	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL)
 		return hypi_round_up(bytes == 0 ? 1 : bytes, hypi_os.page_bytes) == have;
 	return hypi_class_for(bytes, alignment) == span->class_index || keeps(have, bytes);

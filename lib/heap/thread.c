@@ -137,6 +137,7 @@ static void fork_prepare(void) {
 	hypi_lock_take(&start_lock);
 	hypi_lock_take(&hypi_engines_lock);
 	hypi_harden_fork_prepare();
+	hypi_guard_sample_fork_prepare();
 	hypi_sample_fork_prepare();
 	for (hypi_engine *e = hypi_engines; e != NULL; e = e->next) {
 		hypi_lock_take(&e->limbo_lock);
@@ -154,6 +155,7 @@ static void fork_parent(void) {
 		hypi_unlock(&e->limbo_lock);
 	}
 	hypi_sample_fork_parent();
+	hypi_guard_sample_fork_parent();
 	hypi_harden_fork_parent();
 	hypi_unlock(&hypi_engines_lock);
 	hypi_unlock(&start_lock);
@@ -178,6 +180,7 @@ static void fork_child(void) {
 	}
 	hypi_sample_fork_child();
 	hypi_harden_fork_child();
+	hypi_guard_sample_fork_child();
 	hypi_lock_reset(&hypi_engines_lock);
 	hypi_lock_reset(&start_lock);
 }

@@ -30,6 +30,7 @@ MEANINGS = {
     "underflow": "write in front of the start",
     "write_after_free": "write to a freed block, seen when it comes round",
     "access_after_free": "access to a freed large block",
+    "sampled": "misuse of a small block that was sampled",
     "double_free_after_reuse": "second free after others had its size",
 }
 
