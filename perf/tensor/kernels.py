@@ -136,7 +136,7 @@ class Bench:
 
 
 def float_products(b, threads):
-    for n in (64, 256, 512, 1024, 2048):
+    for n in (64, 100, 256, 512, 1024, 2048):
         b.row(f"sgemm {n}^3", threads, 2.0 * n ** 3, "GFLOP/s", b.ours("sgemm nn", threads, [n, n, n]), "OpenBLAS",
               b.blas("sgemm nn", threads, [n, n, n]), "fma")
     for m in (32, 128):

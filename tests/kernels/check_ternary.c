@@ -193,7 +193,7 @@ void check_ternary(struct check_run *run) {
 	guarded_init(&gw, (size_t)2 << 20);
 	guarded_init(&gx, (size_t)2 << 20);
 	guarded_init(&gd, (size_t)2 << 20);
-	guarded_init(&gp, (size_t)2 << 20);
+	guarded_init(&gp, (size_t)4 << 20);
 	for (size_t s = 0; s < check_sizes_count; s++)
 		for (enum place place = 0; place < PLACE_COUNT; place++) quantisers(run, check_sizes[s], place);
 	for (int again = 0; again < 250; again++) {
@@ -207,6 +207,9 @@ void check_ternary(struct check_run *run) {
 		for (int weights = 0; weights < 3; weights++)
 			for (int activations = 0; activations < 3; activations++)
 				one(run, 17, widths[i], 1 + 8 * (i == 0), weights, activations);
+	/* So long that a sum of codes left where they lie in their bytes must be taken down in between. */
+	const size_t long_k = 16 * 16384 * 2 + 21;
+	for (int activations = 1; activations < 3; activations++) one(run, 2, long_k, 1, 1, activations);
 	guarded_fini(&gw);
 	guarded_fini(&gx);
 	guarded_fini(&gd);
