@@ -84,6 +84,13 @@ static void give_slot(const hypi_span *span) {
 	hypi_unlock(&slots.lock);
 }
 
+static void count_page(bool freed) {
+	hypi_large_pool *pool = &hypi_default_engine.large;
+	hypi_lock_take(&pool->lock);
+	pool->huge_bytes += freed ? -hypi_os.page_bytes : hypi_os.page_bytes;
+	hypi_unlock(&pool->lock);
+}
+
 static void *slot_alloc(size_t bytes, size_t alignment) {
 	size_t page = hypi_os.page_bytes, body = hypi_round_up(bytes == 0 ? 1 : bytes, alignment < 16 ? 16 : alignment);
 	if (body > page || alignment > page) return NULL;
@@ -102,6 +109,7 @@ static void *slot_alloc(size_t bytes, size_t alignment) {
 	hypi_guard_fill(span, start, end);
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_HUGE);
 	hypi_page_map_set(start, 1, span);
+	count_page(false);
 	return (void *)span->base;
 }
 
@@ -111,6 +119,7 @@ void hypi_guard_slot_free(hypi_span *span) {
 	/* A page that the kernel does not take away keeps what it holds: it is not used again. */
 	if (hypi_os_decommit((void *)page_of(span), hypi_os.page_bytes) == HYP_OK) give_slot(span);
 	else hypi_add_relaxed(&hypi_default_engine.large.purge_failures, 1);
+	count_page(true);
 	errno = saved;
 }
 
