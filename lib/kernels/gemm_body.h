@@ -202,11 +202,15 @@ static void T(row_block)(const struct hypi_gemm_plan *p, size_t i0, size_t rows,
 			strip = packed_a;
 		}
 		for (size_t j = 0; j < columns; j += NR) {
-			size_t width = columns - j < NR ? columns - j : NR;
-			const ELEMENT *from = p->pack_b ? b + j * k : b + j;
+			size_t width = columns - j < NR ? columns - j : NR, at = j;
+			if (!p->pack_b && width % LANES != 0) { /* whole vectors that end with the row */
+				width = width > LANES ? NR : LANES;
+				at = columns - width;
+			}
+			const ELEMENT *from = p->pack_b ? b + at * k : b + at;
 			T(tiles)
 			[height - 1][p->pack_a][width > LANES](k, strip, p->lda, from, p->pack_b ? NR : p->ldb,
-			                                       c + i * p->ldc + j0 + j, p->ldc, width, (ELEMENT)p->alpha, beta);
+			                                       c + i * p->ldc + j0 + at, p->ldc, width, (ELEMENT)p->alpha, beta);
 		}
 		i += height;
 	}

@@ -78,8 +78,11 @@ static void plan_blocked(struct hypi_gemm_plan *p, const struct hypi_gemm_impl *
 	/* Rows a multiple of 2 KiB apart fall into few sets of the first cache. */
 	bool rows_collide = p->lda * element_bytes % 2048 == 0 && p->k > 128;
 	p->pack_a = p->trans_a || (rows_collide && p->n >= 256);
-	/* B small and in whole vectors: a copy would cost more than it saves. */
-	p->pack_b = p->trans_b || p->n * p->k * element_bytes > B_LYING_BYTES || p->n % (impl->nr / 2) != 0;
+	/* B small: a copy would cost more than it saves. Where its rows do not end with a vector, the last vectors of a tile
+	 * begin earlier and compute some columns twice: only where that changes nothing. */
+	size_t last_n = p->n - (p->tiles_n - 1) * p->tile_n;
+	bool whole = p->n % (impl->nr / 2) == 0, twice = p->beta == 0 && blocks_k == 1 && last_n >= impl->nr;
+	p->pack_b = p->trans_b || p->n * p->k * element_bytes > B_LYING_BYTES || !(whole || twice);
 	size_t b_bytes = round_up(min_size(tile_n, round_up(p->n, impl->nr)), impl->nr) * p->block_k * element_bytes;
 	if (!p->pack_b) b_bytes = 0;
 	size_t a_bytes = p->pack_a ? p->block_m * p->block_k * element_bytes : 0;
