@@ -12,7 +12,7 @@
 
 enum {
 	GUARD_EVERY = 1000,   /* level 3: small blocks to one with guard pages */
-	RANDOM_ENTRIES = 256, /* of a quarantine: any of them leaves next */
+	RANDOM_ENTRIES = 128, /* of a quarantine: any of them leaves next */
 	FIFO_ENTRIES = 1024,  /* after which it waits here for its turn */
 	LEAVE_BATCH = 16,     /* blocks that leave together where there is no room: their lines are fetched side by side */
 	LEAVE_EVERY = 16,     /* allocations after which one block leaves, though there is room */
@@ -117,7 +117,7 @@ static uint64_t differs_at(uint64_t canary, const char *at) {
 	return word ^ turned(canary, (uintptr_t)at);
 }
 
-static void write_tail(uint64_t canary, char *from, char *end) {
+HYP_INLINE void write_tail(uint64_t canary, char *from, char *end) {
 	size_t count = (size_t)(end - from);
 	if (HYP_UNLIKELY(count > 16)) {
 		put_word(canary, from + 8);
@@ -134,7 +134,7 @@ static void write_tail(uint64_t canary, char *from, char *end) {
 	}
 }
 
-static bool tail_differs(uint64_t canary, const char *from, const char *end) {
+HYP_INLINE bool tail_differs(uint64_t canary, const char *from, const char *end) {
 	size_t count = (size_t)(end - from);
 	if (count < 8) return !ends_well(canary, end, count);
 	uint64_t differs = differs_at(canary, from) | differs_at(canary, end - 8);
@@ -146,15 +146,19 @@ static bool tail_differs(uint64_t canary, const char *from, const char *end) {
 
 typedef uint64_t pair __attribute__((vector_size(16), may_alias));
 
-static bool is_zero(const void *at, size_t bytes) {
+HYP_INLINE bool is_zero(const void *at, size_t bytes) {
 	const pair *from = at, *end = (const pair *)((const char *)at + bytes);
 	pair any = {0, 0};
 	for (; end - from >= 4; from += 4) any |= (from[0] | from[1]) | (from[2] | from[3]);
-	for (; from < end; from++) any |= *from;
+	if ((bytes & 32) != 0) {
+		any |= from[0] | from[1];
+		from += 2;
+	}
+	if ((bytes & 16) != 0) any |= from[0];
 	return (any[0] | any[1]) == 0;
 }
 
-static void clear(void *at, size_t bytes) {
+HYP_INLINE void clear(void *at, size_t bytes) {
 	const pair zero = {0, 0};
 	pair *to = at, *end = (pair *)((char *)at + bytes);
 	if (bytes > CLEAR_INLINE) {
@@ -162,7 +166,11 @@ static void clear(void *at, size_t bytes) {
 		return;
 	}
 	for (; end - to >= 4; to += 4) to[0] = to[1] = to[2] = to[3] = zero;
-	for (; to < end; to++) *to = zero;
+	if ((bytes & 32) != 0) {
+		to[0] = to[1] = zero;
+		to += 2;
+	}
+	if ((bytes & 16) != 0) to[0] = zero;
 }
 
 /* ---- shadows: 3 bits of state, 20 of the asked size, 9 that change with every step ---- */
@@ -199,7 +207,7 @@ static void *shadow_alloc(size_t bytes) {
 
 /* The word of a block, making the shadow where there is none yet. The caller was just handed a block of the span, so
  * only threads that were, too, race for it. NULL: no memory. */
-static _Atomic uint32_t *make_word(hypi_span *span, const void *p) {
+static HYP_NOINLINE _Atomic uint32_t *make_shadow(hypi_span *span, const void *p) {
 	_Atomic(_Atomic uint32_t *) *at = shadow_of(span);
 	_Atomic uint32_t *shadow = hypi_load_acquire(at); /* pairs with the release below */
 	if (HYP_UNLIKELY(shadow == NULL)) {
@@ -210,6 +218,11 @@ static _Atomic uint32_t *make_word(hypi_span *span, const void *p) {
 		else hypi_meta_free(made, hypi_span_shadow_bytes(span));
 	}
 	return &shadow[index_of(span, p)];
+}
+
+HYP_INLINE _Atomic uint32_t *make_word(hypi_span *span, const void *p) {
+	_Atomic uint32_t *shadow = hypi_load_acquire(shadow_of(span)); /* pairs with the release in make_shadow */
+	return HYP_LIKELY(shadow != NULL) ? &shadow[index_of(span, p)] : make_shadow(span, p);
 }
 
 /* The word of a block, or NULL when nothing is known of it. */
@@ -248,8 +261,7 @@ HYP_INLINE void check_canary(const hypi_span *span, const char *p, size_t asked)
 
 /* ---- quarantine ---- */
 
-static hypi_quarantine *quarantine_of(hypi_heap *heap) {
-	if (heap == NULL || heap->quarantine != NULL) return heap == NULL ? NULL : heap->quarantine;
+static HYP_NOINLINE hypi_quarantine *make_quarantine(hypi_heap *heap) {
 	int saved = errno;
 	hypi_quarantine *q = hypi_meta_alloc(sizeof *q);
 	errno = saved;
@@ -258,6 +270,12 @@ static hypi_quarantine *quarantine_of(hypi_heap *heap) {
 	q->until_guard = hypi_harden.config.level == 3 ? GUARD_EVERY / 2 : UINT32_MAX;
 	q->until_leave = LEAVE_EVERY;
 	return heap->quarantine = q;
+}
+
+HYP_INLINE hypi_quarantine *quarantine_of(hypi_heap *heap) {
+	if (HYP_UNLIKELY(heap == NULL)) return NULL;
+	hypi_quarantine *q = heap->quarantine;
+	return HYP_LIKELY(q != NULL) ? q : make_quarantine(heap);
 }
 
 static uint32_t draw(hypi_quarantine *q) {
@@ -298,8 +316,9 @@ static HYP_NOINLINE void let_go_oldest(hypi_heap *heap, hypi_quarantine *q) {
 
 /* More is held than may be. */
 static HYP_NOINLINE void shrink(hypi_heap *heap, hypi_quarantine *q) {
-	while (q->bytes > hypi_harden.config.hold_bytes && q->fifo_count > 0) let_go(heap, q, fifo_take(q));
-	for (uint32_t i = draw(q); q->bytes > hypi_harden.config.hold_bytes; i++) {
+	size_t most = hypi_harden.config.hold_bytes;
+	while (q->bytes > most && q->fifo_count > 0) let_go_oldest(heap, q);
+	for (uint32_t i = draw(q); q->bytes > most; i++) {
 		void **at = &q->random_blocks[i % RANDOM_ENTRIES], *victim = *at;
 		*at = NULL;
 		if (victim != NULL) let_go(heap, q, victim);
