@@ -101,6 +101,7 @@ typedef struct hypi_heap {
 	bool busy;        /* inside a slow path: after a fork, lists may be half changed */
 	bool guard_armed; /* the next allocation in the slow path gets guard pages (heap/guard_sample.c); owner, as are: */
 	uint8_t guard_class;
+	uint8_t pages_failed, pages_wait; /* calls in vain, and looks up to the next (heap/pages.c); owner */
 	uint32_t until_guard, guard_rest_count;
 	hypi_block *guard_rest; /* the list of guard_class, set aside meanwhile */
 	uint64_t guard_random;
