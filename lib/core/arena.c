@@ -106,43 +106,49 @@ static void give_range(hypi_arena *arena, uint32_t first, uint32_t end) {
 	}
 }
 
-static bool is_dirty(const hypi_arena *arena, unsigned order, uint32_t block) {
-	return range_any(arena->dirty, block << order, 1u << order);
+/* The smallest free block at the lowest address. */
+static uint32_t smallest(const hypi_arena *arena, unsigned want) {
+	unsigned order = hypi_ctz(arena->orders >> want << want);
+	uint32_t word = hypi_ctz(arena->summary[order]);
+	return ((word << 6) + hypi_ctz(arena->buddy[words_before(order) + word])) << order;
 }
 
-/* The free block of at least order `want` to take from: when there is dirty memory, the smallest of the first few of each
- * order that has some, since it costs nothing more; else the smallest, at the lowest address. */
-static uint32_t pick(const hypi_arena *arena, unsigned want, unsigned *ret_order) {
-	enum { LOOKS = 8 };
-	uint32_t candidates = arena->orders >> want << want;
-	for (uint32_t rest = arena->dirty_free > 0 ? candidates : 0; rest != 0; rest &= rest - 1) {
-		unsigned order = hypi_ctz(rest), looks = LOOKS;
-		uint32_t word = hypi_ctz(arena->summary[order]);
-		for (uint64_t bits = arena->buddy[words_before(order) + word]; bits != 0 && looks > 0;
-		     bits &= bits - 1, looks--) {
-			uint32_t block = (word << 6) + hypi_ctz(bits);
-			if (is_dirty(arena, order, block)) return *ret_order = order, block;
-		}
+/* Where to take 2^want slices: of the first places with dirty memory, which costs nothing more, the one that has most of
+ * it; of equal ones that in the smallest free block. Without any, the smallest free block. */
+static uint32_t pick(const hypi_arena *arena, unsigned want) {
+	enum { LOOKS = 16, HOLES = 64 };
+	uint32_t best = HYPI_NO_SLICE, best_dirty = 0, looks = LOOKS, holes = HOLES;
+	unsigned best_order = 0;
+	for (uint32_t at = 0, end; at < arena->slices && looks > 0 && holes > 0; at = end) {
+		uint64_t bits = (arena->dirty[at >> 6] & ~arena->used[at >> 6]) >> (at & 63);
+		end = (at | 63) + 1;
+		if (bits == 0) continue;
+		at += hypi_ctz(bits);
+		unsigned order = 0;
+		while (!is_free(arena, order, at >> order)) order++;
+		unsigned step = order < want ? order : want;
+		uint32_t place = at >> step << step;
+		end = place + (1u << step);
+		holes--;
+		if (order < want) continue; /* a hole: too small, and not part of a place */
+		looks--;
+		uint32_t dirty = range_count(arena->dirty, place, end - place);
+		if (dirty < best_dirty || (dirty == best_dirty && order >= best_order)) continue;
+		best = place;
+		best_dirty = dirty;
+		best_order = order;
 	}
-	unsigned order = *ret_order = hypi_ctz(candidates);
-	uint32_t word = hypi_ctz(arena->summary[order]);
-	return (word << 6) + hypi_ctz(arena->buddy[words_before(order) + word]);
+	return best != HYPI_NO_SLICE ? best : smallest(arena, want);
 }
 
 uint32_t hypi_arena_take(hypi_arena *arena, uint32_t count, unsigned align_order) {
-	unsigned want = hypi_log2_ceil(count), order;
+	unsigned want = hypi_log2_ceil(count), order = 0;
 	if (align_order > want) want = align_order;
 	if (want > arena->order || arena->orders >> want == 0) return HYPI_NO_SLICE;
-	uint32_t block = pick(arena, want, &order);
-	bool dirty = is_dirty(arena, order, block);
-	clear_free(arena, order, block);
-	while (order > want) {
-		order--;
-		block <<= 1;
-		if (dirty && !is_dirty(arena, order, block)) block |= 1;
-		set_free(arena, order, block ^ 1);
-	}
-	uint32_t first = block << want;
+	uint32_t first = arena->dirty_free > 0 ? pick(arena, want) : smallest(arena, want);
+	while (!is_free(arena, order, first >> order)) order++;
+	clear_free(arena, order, first >> order);
+	while (order-- > want) set_free(arena, order, first >> order ^ 1); /* the halves that first is not in */
 	give_range(arena, first + count, first + (1u << want));
 	range_set(arena->used, first, count);
 	range_clear(arena->settled, first, count);

@@ -247,9 +247,11 @@ bool hypi_large_pool_resize(hypi_large_pool *pool, hypi_run *run, uint32_t count
 	} else if (count > run->count) {
 		change.first = run->first + run->count;
 		change.count = count - run->count;
+		uint32_t dirty = run->arena->dirty_free;
 		done = within_limit(pool, (size_t)change.count << HYPI_SLICE_LOG2, false) &&
 		       hypi_arena_take_at(run->arena, change.first, change.count);
 		if (done) {
+			change.clean = change.count - (dirty - run->arena->dirty_free);
 			pool->used_slices += change.count;
 			if (pool->used_slices > pool->peak_used_slices) pool->peak_used_slices = pool->used_slices;
 			relist(pool, run->arena);
@@ -257,6 +259,7 @@ bool hypi_large_pool_resize(hypi_large_pool *pool, hypi_run *run, uint32_t count
 	}
 	hypi_unlock(&pool->lock);
 	if (!done) return false;
+	if (count > run->count) swap_dirty(pool, &change);
 	if (count > run->count && commit_run(pool, &change) != HYP_OK) return false;
 	run->count = count;
 	return true;

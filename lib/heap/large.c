@@ -200,7 +200,10 @@ void *hypi_large_resize(hypi_engine *engine, hypi_heap *heap, hypi_span *span, v
 	if (bytes > PTRDIFF_MAX) return NULL;
 	usable = hypi_round_up(bytes, hypi_os.page_bytes);
 	if (usable == span->block_bytes) return p;
-	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE || bytes < engine->threshold_bytes / 2) return NULL;
+	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE) return NULL;
+	/* Where a small block will do. In malloc, blocks that grew are large from two slices on. */
+	size_t least = engine == &hypi_default_engine ? HYPI_SLICE_BYTES : engine->threshold_bytes / 2;
+	if (bytes < least) return NULL;
 	slices = hypi_slices_of(usable);
 	hypi_run run = {.arena = span->arena, .first = span->first, .count = span->slices};
 	if (slices > HYPI_ARENA_SLICES) return NULL;

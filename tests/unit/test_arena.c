@@ -71,6 +71,48 @@ START_TEST(take_exhaustive) {
 }
 END_TEST
 
+static uint32_t count_bits(uint32_t bits, uint32_t first, uint32_t count) {
+	return (uint32_t)__builtin_popcount(bits >> first & ((UINT32_C(1) << count) - 1));
+}
+
+/* The aligned free place with the most dirty slices; of equal ones that in the smallest free block, the lowest. */
+static uint32_t naive_dirtiest(uint32_t slices, uint32_t used, uint32_t dirty, unsigned want) {
+	uint32_t best = HYPI_NO_SLICE, most = 0, least_bytes = 0;
+	for (uint32_t place = 0; place < slices; place += 1u << want) {
+		uint32_t have = count_bits(dirty, place, 1u << want), size = 1u << want;
+		if (!naive_free(used, place, size) || have == 0) continue;
+		while (size < slices && naive_free(used, place / (2 * size) * (2 * size), 2 * size)) size *= 2;
+		if (have < most || (have == most && best != HYPI_NO_SLICE && size >= least_bytes)) continue;
+		best = place, most = have, least_bytes = size;
+	}
+	return best;
+}
+
+START_TEST(take_dirty_exhaustive) {
+	for (uint32_t used = 0; used < 256; used++)
+		for (uint32_t dirty = 1; dirty < 256; dirty++) {
+			if ((dirty & used) != 0) continue;
+			put_into(8, used);
+			for (uint32_t s = 0; s < 8; s++)
+				if (dirty >> s & 1) {
+					HOLDS(hypi_arena_take_at(&arena, s, 1));
+					hypi_arena_give(&arena, s, 1, true);
+				}
+			for (uint32_t count = 1; count <= 8; count++) {
+				unsigned want = hypi_log2_ceil(count);
+				uint32_t expect = naive_dirtiest(8, used, dirty, want);
+				if (expect == HYPI_NO_SLICE) expect = naive_take(8, used, want);
+				before = arena;
+				uint32_t got = hypi_arena_take(&arena, count, 0);
+				if (got != expect)
+					ck_abort_msg("state %x, dirty %x: take(%u) gave %u, not %u", used, dirty, count, got, expect);
+				HOLDS(hypi_arena_check(&arena) == NULL);
+				arena = before;
+			}
+		}
+}
+END_TEST
+
 START_TEST(take_at_exhaustive) {
 	for (uint32_t used = 0; used < 256; used++) {
 		put_into(8, used);
@@ -260,5 +302,5 @@ START_TEST(planted_faults) {
 }
 END_TEST
 
-UNIT_MAIN("arena", take_exhaustive, take_at_exhaustive, give_in_pieces, full_size, purge_exhaustive, purge_across_words,
-          settling_starts_anew, planted_faults)
+UNIT_MAIN("arena", take_exhaustive, take_dirty_exhaustive, take_at_exhaustive, give_in_pieces, full_size,
+          purge_exhaustive, purge_across_words, settling_starts_anew, planted_faults)
