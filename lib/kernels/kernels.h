@@ -121,8 +121,9 @@ struct hypi_reduce {
 	/* The first index of the greatest (least) element, a NaN counting as such; SIZE_MAX if n is 0. */
 	size_t (*argmax_f32)(const float *a, size_t n);
 	size_t (*argmin_f32)(const float *a, size_t n);
-	/* Over the rows of a row-major matrix: dst[cols]. sum: <= 12 u. Rows 0: sums are 0, max -inf, min +inf. */
-	void (*sum_axis0_f32)(float *dst, const float *a, size_t rows, size_t cols, size_t stride);
+	/* Over the rows of a row-major matrix: dst[cols]. Of no rows: max is -inf, min +inf. */
+	/* total[c] += the sum of column c: <= 12 u */
+	void (*add_axis0_f32)(double *total, const float *a, size_t rows, size_t cols, size_t stride);
 	void (*max_axis0_f32)(float *dst, const float *a, size_t rows, size_t cols, size_t stride);
 	void (*min_axis0_f32)(float *dst, const float *a, size_t rows, size_t cols, size_t stride);
 	/* Along the rows: dst[rows]. */

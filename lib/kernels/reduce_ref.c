@@ -87,11 +87,11 @@ EXTREME(min_f64, double, INFINITY, <)
 ARG_EXTREME(argmax_f32, >)
 ARG_EXTREME(argmin_f32, <)
 
-static void sum_axis0_f32(float *dst, const float *a, size_t rows, size_t cols, size_t stride) {
+static void add_axis0_f32(double *total, const float *a, size_t rows, size_t cols, size_t stride) {
 	for (size_t c = 0; c < cols; c++) {
 		double s = 0;
 		for (size_t r = 0; r < rows; r++) s += (double)a[r * stride + c];
-		dst[c] = (float)s;
+		total[c] += s;
 	}
 }
 
@@ -144,7 +144,7 @@ void hypi_fill_reduce_ref(struct hypi_reduce *r) {
 		.min_f64 = min_f64,
 		.argmax_f32 = argmax_f32,
 		.argmin_f32 = argmin_f32,
-		.sum_axis0_f32 = sum_axis0_f32,
+		.add_axis0_f32 = add_axis0_f32,
 		.max_axis0_f32 = max_axis0_f32,
 		.min_axis0_f32 = min_axis0_f32,
 		.sum_axis1_f32 = sum_axis1_f32,

@@ -293,32 +293,31 @@ static size_t strip_width(size_t cols) {
 	return strips <= 1 ? cols : ((cols + strips - 1) / strips + VF_LANES - 1) / VF_LANES * VF_LANES;
 }
 
-static inline void add_to_totals(double *t, vf s) { /* a strip's totals are padded to a vector */
+static inline void add_to_totals(double *t, vf s) {
 	vd_store(t, vd_add(vd_load(t), vd_from_low(s)));
 	vd_store(t + VD_LANES, vd_add(vd_load(t + VD_LANES), vd_from_high(s)));
 }
 
-static void sum_strip(double *total, const float *a, size_t rows, size_t cols, size_t stride) {
+static void add_strip(double *total, const float *a, size_t rows, size_t cols, size_t stride) {
 	size_t r = 0;
 	for (; r + GROUP <= rows; r += GROUP) {
 		const float *p = a + r * stride;
 		size_t c = 0;
 		for (; c + VF_LANES <= cols; c += VF_LANES) add_to_totals(total + c, TREE(vf_add, ROW));
-		if (c < cols) add_to_totals(total + c, TREE(vf_add, ROW_N));
+		if (c < cols) {
+			double last[VF_LANES] = {0};
+			add_to_totals(last, TREE(vf_add, ROW_N));
+			for (size_t l = 0; c + l < cols; l++) total[c + l] += last[l];
+		}
 	}
 	for (; r < rows; r++)
 		for (size_t c = 0; c < cols; c++) total[c] += (double)a[r * stride + c];
 }
 
-static void sum_axis0_f32(float *dst, const float *a, size_t rows, size_t cols, size_t stride) {
-	double total[STRIP + VF_LANES];
+static void add_axis0_f32(double *total, const float *a, size_t rows, size_t cols, size_t stride) {
 	size_t width = strip_width(cols);
-	for (size_t c0 = 0; c0 < cols; c0 += width) {
-		size_t n = cols - c0 < width ? cols - c0 : width;
-		memset(total, 0, (n + VF_LANES) * sizeof(double));
-		sum_strip(total, a + c0, rows, n, stride);
-		for (size_t c = 0; c < n; c++) dst[c0 + c] = (float)total[c];
-	}
+	for (size_t c = 0; c < cols; c += width)
+		add_strip(total + c, a + c, rows, cols - c < width ? cols - c : width, stride);
 }
 
 #define EXTREME_AXIS0(name, V_OP, start) \
@@ -436,7 +435,7 @@ void HYPI_FOR_SET(hypi_fill_reduce_)(struct hypi_reduce *r) {
 	r->min_f64 = min_f64;
 	r->argmax_f32 = argmax_f32;
 	r->argmin_f32 = argmin_f32;
-	r->sum_axis0_f32 = sum_axis0_f32;
+	r->add_axis0_f32 = add_axis0_f32;
 	r->max_axis0_f32 = max_axis0_f32;
 	r->min_axis0_f32 = min_axis0_f32;
 	r->sum_axis1_f32 = sum_axis1_f32;

@@ -197,9 +197,13 @@ static void by_column(void *context, int64_t begin, int64_t end) {
 	}
 }
 
-/* The kernels' own way over the rows of an F32 matrix: each thread a piece of the columns, as wide as can be, since a
- * column's sum is the same in whichever piece it lies. */
+/* The kernels' own way over the rows of an F32 matrix. Rows are shared in chunks that the shape alone decides, so that
+ * results do not depend on the threads: whole rows are what memory reads fastest. Where there are too few of them for
+ * the threads, the columns are shared too; a column's sum is the same in whichever piece it lies. */
 #define LEAST_COLUMNS 512
+#define CHUNKS_MAX 32 /* whose partial results are still small beside the input */
+#define CHUNK_ROWS 16 /* what a kernel joins at once */
+
 static int64_t column_cut(const struct hypi_reduction *r, int64_t piece) {
 	int64_t width = r->kept_shape[0];
 	return piece >= r->column_blocks ? width : width * piece / r->column_blocks / 16 * 16;
@@ -208,15 +212,58 @@ static int64_t column_cut(const struct hypi_reduction *r, int64_t piece) {
 static void by_column_f32(void *context, int64_t begin, int64_t end) {
 	const struct hypi_reduction *r = context;
 	const struct hypi_reduce *k = &hypi_kernels()->reduce;
-	int64_t first = column_cut(r, begin), n = column_cut(r, end) - first;
-	float *dst = (float *)(void *)r->out + first;
-	const float *src = (const float *)(const void *)r->in + first;
 	size_t stride = (size_t)(r->reduced.stride[0][0] / 4);
-	if (r->op == HYP_OP_AMIN) k->min_axis0_f32(dst, src, (size_t)r->length, (size_t)n, stride);
-	else if (r->op == HYP_OP_AMAX) k->max_axis0_f32(dst, src, (size_t)r->length, (size_t)n, stride);
-	else k->sum_axis0_f32(dst, src, (size_t)r->length, (size_t)n, stride);
+	for (int64_t task = begin; task < end; task++) {
+		int64_t chunk = task / r->column_blocks, piece = task % r->column_blocks;
+		int64_t first = column_cut(r, piece), row = chunk * r->chunk_rows, at = chunk * r->kept_shape[0] + first;
+		size_t n = (size_t)(column_cut(r, piece + 1) - first);
+		size_t rows = (size_t)(r->length - row < r->chunk_rows ? r->length - row : r->chunk_rows);
+		const float *src = (const float *)(const void *)r->in + (size_t)row * stride + first;
+		if (r->op == HYP_OP_AMIN) {
+			k->min_axis0_f32((float *)r->column_partials + at, src, rows, n, stride);
+		} else if (r->op == HYP_OP_AMAX) {
+			k->max_axis0_f32((float *)r->column_partials + at, src, rows, n, stride);
+		} else {
+			double *total = (double *)r->column_partials + at;
+			memset(total, 0, n * sizeof *total);
+			k->add_axis0_f32(total, src, rows, n, stride);
+		}
+	}
+}
+
+/* The chunks' results, in order. */
+static void join_columns_f32(const struct hypi_reduction *r) {
+	const struct hypi_reduce *k = &hypi_kernels()->reduce;
+	float *dst = (float *)(void *)r->out;
+	size_t n = (size_t)r->kept_shape[0], chunks = (size_t)r->chunks;
+	double *total = r->column_partials;
+	if (r->op == HYP_OP_AMIN) {
+		k->min_axis0_f32(dst, r->column_partials, chunks, n, n);
+	} else if (r->op == HYP_OP_AMAX) {
+		k->max_axis0_f32(dst, r->column_partials, chunks, n, n);
+	} else {
+		for (size_t chunk = 1; chunk < chunks; chunk++)
+			for (size_t j = 0; j < n; j++) total[j] += total[chunk * n + j];
+		for (size_t j = 0; j < n; j++) dst[j] = (float)total[j];
+	}
 	if (r->op == HYP_OP_MEAN)
-		for (int64_t j = 0; j < n; j++) dst[j] = (float)((double)dst[j] / (double)r->length);
+		for (size_t j = 0; j < n; j++) dst[j] = (float)((double)dst[j] / (double)r->length);
+}
+
+static hyp_status run_columns_f32(struct hypi_reduction *r) {
+	int64_t width = r->kept_shape[0], most = width / LEAST_COLUMNS, threads = (int64_t)hypi_parallel_width();
+	int64_t rows = CHUNK / width + 1, least = (r->length + CHUNKS_MAX - 1) / CHUNKS_MAX;
+	rows = ((rows > least ? rows : least) + CHUNK_ROWS - 1) / CHUNK_ROWS * CHUNK_ROWS;
+	r->chunk_rows = rows;
+	r->chunks = r->length <= rows ? 1 : (r->length + rows - 1) / rows;
+	bool worth = width * r->length >= 2 * GRAIN;
+	r->column_blocks = !worth || r->chunks >= threads || most < 1 ? 1 : most < threads ? most : threads;
+	r->column_partials = hyp_malloc((size_t)(r->chunks * width) * sizeof(double));
+	if (r->column_partials == NULL) return hypi_fail(HYP_ERR_NO_MEMORY, "no memory for a reduction's parts");
+	hypi_parallel(r->chunks * r->column_blocks, 1, by_column_f32, r);
+	join_columns_f32(r);
+	hyp_free(r->column_partials);
+	return HYP_OK;
 }
 
 /* And along them. */
@@ -256,13 +303,7 @@ static hyp_status run(struct hypi_reduction *r) {
 		return HYP_OK;
 	}
 	if (r->column_axis < 0) return run_by_output(r);
-	if (matrix && r->kept_stride[0] == 4 && r->reduced.stride[0][0] > 0) {
-		int64_t most = r->kept_shape[0] / LEAST_COLUMNS, threads = (int64_t)hypi_parallel_width();
-		bool worth = r->kept_shape[0] * r->length >= 2 * GRAIN;
-		r->column_blocks = !worth || most < 1 ? 1 : most < threads ? most : threads;
-		hypi_parallel(r->column_blocks, 1, by_column_f32, r);
-		return HYP_OK;
-	}
+	if (matrix && r->kept_stride[0] == 4 && r->reduced.stride[0][0] > 0) return run_columns_f32(r);
 	r->column_blocks = (r->kept_shape[r->column_axis] + COLUMNS - 1) / COLUMNS;
 	int64_t tasks = r->column_blocks * (r->outputs / r->kept_shape[r->column_axis]);
 	hypi_parallel(tasks, GRAIN / (COLUMNS * r->length) + 1, by_column, r);

@@ -35,6 +35,8 @@ struct hypi_reduction {
 	struct hypi_accumulator *partial; /* [outputs * chunks] if chunks > 1 */
 	int column_axis;                  /* kept axis that lies densest */
 	int64_t column_blocks;
+	int64_t chunk_rows;    /* by_column_f32: rows of one task */
+	void *column_partials; /* [chunks][columns] double sums, or float extremes */
 };
 
 /* The context of a walk that reduces. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The tensor kernels beside OpenBLAS and NumPy, and beside this machine's own ceilings, in one run.
 
-    kernels.py MODULE [-o CSV] [--openblas PATH] [--threads 1,2] [--samples N] [--mask M] [--filter TEXT]
+    kernels.py MODULE [-o CSV [--append]] [--openblas PATH] [--threads 1,2] [--samples N] [--mask M] [--filter TEXT]
 
 MODULE is the shared module built from kernels_bench.c. Samples of ours and of the peers alternate; the best and the
 median of each are kept. A sample during which the thread was not on a processor all the time is taken again; a row
@@ -12,38 +12,61 @@ missing is named, and its columns stay empty.
 import argparse
 import csv
 import ctypes
-import datetime
-import platform
+import os
 import statistics
-import subprocess
 import sys
 import time
+
+import provenance
 
 try:
     import numpy
 except ImportError:
     numpy = None
 
-FIELDS = ["date", "commit", "machine", "sets", "row", "threads", "unit", "ours_best", "ours_median", "peer",
-          "peer_best", "peer_median", "ratio_best", "ceiling", "of_ceiling", "samples"]
+FIELDS = ["sets", "row", "threads", "unit", "ours_best", "ours_median", "peer", "peer_best", "peer_median", "ratio_best",
+          "ceiling", "of_ceiling", "bar", "bar_of_ceiling", "verdict", "samples"]
 
 
-def commit():
-    try:
-        return subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True,
-                              check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+# What a row must reach: its rate, and what part that was of the ceiling of the machine that the bars were set on (one of
+# 2.5 GHz with AVX-512 and VNNI: 152 and 303 GFLOP/s on one and two threads, 605 and 1208 GOP/s, memory read at 11.9 and
+# 23.4 GB/s, the last cache at 25.4 and 48). A row that reaches the part is met; one that only reaches the rate says so.
+TOP = {"fma": (152, 303), "dot": (605, 1208), "1e8": (11.9, 23.4), "1e6": (25.4, 48)}
+BARS = {  # row: ceiling, bar on one thread, on two
+    "sgemm 64^3": ("fma", 140, None), "sgemm 256^3": ("fma", 140, 215), "sgemm 512^3": ("fma", 140, 240),
+    "sgemm 1024^3": ("fma", 140, 255), "sgemm 2048^3": ("fma", 140, 265), "sgemv 4096^2": ("1e8", 11.6, 22.7),
+    "sgemm 32x4096x4096 nt": ("fma", 100, 180), "sgemm 128x4096x4096 nt": ("fma", 115, 200),
+    "ternary gemv cold 2560x2560": ("1e8", 11.3, 20), "ternary gemv hot 2560x2560": ("1e6", 23.4, 39),
+    "ternary gemm b32 2560x2560": ("dot", 380, 740), "ternary gemm b128 2560x2560": ("dot", 430, 800),
+    "add 1e8": ("1e8", 11.3, 20.5), "mul 1e8": ("1e8", 11.3, 20.5), "sum 1e8": ("1e8", 11.6, None),
+    "max 1e8": ("1e8", 11.6, None), "sum 1e6": ("1e6", 24, None), "max 1e6": ("1e6", 24, None),
+    "sum axis 0 1e8": ("1e8", 11, None), "transpose 1e8": ("1e8", 5, None), "transpose 1e6": ("1e6", 12, None),
+    "rms_norm 1e6": ("1e6", 15, None), "softmax 1e6": ("1e6", 10, None), "absmax int8 1e6": ("1e6", 14, None),
+    "absmax int8 1e8": ("1e8", 7.9, None), "absmean ternary 1e6": ("1e6", 10, None),
+    "absmean ternary 1e8": ("1e8", 4.8, None), "f32->f16 1e6": ("1e6", 10, None), "f16->f32 1e6": ("1e6", 10, None),
+}
+AVX2_GEMM = 0.9  # with AVX2 alone: of what the exact idiom reaches in a loop of its own
+TIE = 0.97       # of a peer: within the samples' own spread
 
 
-def machine():
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as f:
-            info = dict(line.split(":", 1) for line in f.read().split("\n\n")[0].splitlines() if ":" in line)
-        info = {key.strip(): value.strip() for key, value in info.items()}
-        return f"{info.get('model name')} family {info.get('cpu family')} model {info.get('model')}"
-    except OSError:
-        return platform.processor()
+def bar_of(name, threads, mask):
+    """Rate and part of the ceiling, or None."""
+    if mask == 1:  # AVX2
+        return (0, AVX2_GEMM) if name.startswith("ternary gemm") else None
+    kind, *bars = BARS.get(name, (None, None, None))
+    if threads > 2 or bars[threads - 1] is None:
+        return None
+    return bars[threads - 1], bars[threads - 1] / TOP[kind][threads - 1]
+
+
+def verdict(bar, rate, of_ceiling, ratio):
+    if ratio is not None and ratio < TIE:
+        return "behind the peer"
+    if bar is None:
+        return ""
+    if of_ceiling >= bar[1]:
+        return "met"
+    return "rate met" if 0 < bar[0] <= rate else "missed"
 
 
 class Bench:
@@ -103,7 +126,10 @@ class Bench:
         return taken
 
     def ceiling(self, kind, threads):
-        """Amount per ns: 'fma', 'dot', or ('read', elements)."""
+        """Amount per ns: 'fma', 'dot', ('read', elements), or ('codes', elements): reading 2-bit codes, unless the int8
+        dot products of four codes a byte take longer."""
+        if kind[0] == "codes":
+            return min(self.ceiling(("read", kind[1]), threads), self.ceiling("dot", threads) / 8)
         key = (kind, threads)
         if key not in self.ceilings:
             if isinstance(kind, tuple):
@@ -122,16 +148,19 @@ class Bench:
             print(f"{name:34s} {threads}T no clean sample: the machine is busy", flush=True)
             return
         rate = [(amount / min(t), amount / statistics.median(t)) for t in taken]
-        row = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": machine(), "sets": self.mask,
-               "row": name, "threads": threads, "unit": unit, "ours_best": f"{rate[0][0]:.2f}",
+        ratio = rate[0][0] / rate[1][0] if peer else None
+        bar = bar_of(name, threads, self.mask)
+        row = {"sets": self.mask, "row": name, "threads": threads, "unit": unit, "ours_best": f"{rate[0][0]:.2f}",
                "ours_median": f"{rate[0][1]:.2f}", "ceiling": f"{top:.2f}", "of_ceiling": f"{rate[0][0] / top:.3f}",
-               "samples": len(taken[0])}
+               "verdict": verdict(bar, rate[0][0], rate[0][0] / top, ratio), "samples": len(taken[0])}
+        if bar is not None:
+            row.update(bar=f"{bar[0]:g}" if bar[0] else "", bar_of_ceiling=f"{bar[1]:.3f}")
         if peer:
             row.update(peer=peer_name, peer_best=f"{rate[1][0]:.2f}", peer_median=f"{rate[1][1]:.2f}",
-                       ratio_best=f"{rate[0][0] / rate[1][0]:.3f}")
+                       ratio_best=f"{ratio:.3f}")
         self.rows.append(row)
-        beside = f"{peer_name} {rate[1][0]:8.2f} ({rate[0][0] / rate[1][0]:5.2f}x)" if peer else ""
-        print(f"{name:34s} {threads}T {rate[0][0]:9.2f} {unit:8s} {100 * rate[0][0] / top:4.0f}% of {top:7.1f}  {beside}",
+        beside = f"{peer_name} {rate[1][0]:8.2f} ({ratio:5.2f}x)" if peer else ""
+        print(f"{name:34s} {threads}T {rate[0][0]:9.2f} {unit:8s} {100 * rate[0][0] / top:4.0f}% of {top:7.1f}  {beside} {row['verdict']}",
               flush=True)
 
 
@@ -152,9 +181,9 @@ def ternary_products(b, threads):
     for m, k in ((2560, 2560), (6912, 2560), (2560, 6912)):
         for kind, elements in (("cold", 100_000_000), ("hot", m * k // 16)):
             b.row(f"ternary gemv {kind} {m}x{k}", threads, m * k / 4, "GB/s", b.ours(f"ternary {kind}", threads, [m, k, 1]),
-                  ceiling=("read", elements))
+                  ceiling=("codes", elements))
         b.row(f"ternary t2 gemv {m}x{k}", threads, m * k / 4, "GB/s", b.ours("ternary t2", threads, [m, k, 1]),
-              ceiling=("read", m * k // 16))
+              ceiling=("codes", m * k // 16))
         for batch in (32, 128):
             b.row(f"ternary gemm b{batch} {m}x{k}", threads, 2.0 * m * k * batch, "GOP/s",
                   b.ours("ternary hot", threads, [m, k, batch]), ceiling="dot")
@@ -204,21 +233,27 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("module")
     parser.add_argument("-o", "--output")
+    parser.add_argument("--append", action="store_true")
     parser.add_argument("--openblas", default="libopenblas.so.0")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--samples", type=int, default=11)
     parser.add_argument("--mask", type=lambda t: int(t, 0), default=0xffffffff)
     parser.add_argument("--filter")
     args = parser.parse_args()
+    options = [a for a in sys.argv[1:] if a not in (args.module, args.output, "-o", "--output", "--append")]
+    before = provenance.header("perf/tensor/kernels.py " + " ".join(options))
     b = Bench(args)
     for threads in (int(t) for t in args.threads.split(",")):
         float_products(b, threads)
         ternary_products(b, threads)
         streams(b, threads)
     if args.output:
-        with open(args.output, "w", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, FIELDS)
-            writer.writeheader()
+        fresh = not (args.append and os.path.exists(args.output))
+        with open(args.output, "w" if fresh else "a", newline="", encoding="utf-8") as f:
+            writer = csv.DictWriter(f, FIELDS, lineterminator="\n")
+            f.write(before)
+            if fresh:
+                writer.writeheader()
             writer.writerows(b.rows)
 
 

@@ -179,8 +179,11 @@ static void part(const struct work *w, int thread) {
 		for (size_t r = 0; r < w->x; r++)
 			k->ternary.quantize_t2((uint8_t *)kb_c + r * HYPI_T2_ROW_BYTES(cols), kb_a + r * cols, inverse, cols);
 	} else if (is(w, "sum axis 0")) {
-		size_t c0 = cut(w->y, 256, thread, threads), c1 = cut(w->y, 256, thread + 1, threads);
-		k->reduce.sum_axis0_f32(kb_c + c0, kb_a + c0, w->x, c1 - c0, w->y);
+		/* Rows are shared, as the operation shares them: a thread's streams are whole rows. */
+		size_t r0 = cut(w->x, 16, thread, threads), r1 = cut(w->x, 16, thread + 1, threads);
+		double *total = (double *)(void *)kb_c + (size_t)thread * w->y;
+		memset(total, 0, w->y * sizeof *total);
+		k->reduce.add_axis0_f32(total, kb_a + r0 * w->y, r1 - r0, w->y, w->y);
 	} else if (w->y == 0) {
 		size_t i0 = cut(w->x, 1024, thread, threads), i1 = cut(w->x, 1024, thread + 1, threads);
 		if (!part_flat(w, i0, i1 - i0)) abort();

@@ -76,6 +76,6 @@ void check_block(struct check_run *run);
 void check_cpu(struct check_run *run);
 
 /* ---- Timing (bench.c) ------------------------------------------------------------------------------------------------ */
-int bench_main(uint32_t mask, const char *filter);
+int bench_main(uint32_t mask, const char *filter, bool csv);
 
 #endif

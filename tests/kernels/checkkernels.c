@@ -2,7 +2,7 @@
  * tests/kernels/checkkernels.c: one program that proves every kernel set against the C reference, and times it.
  *
  *   checkkernels [--seed N] [--family NAME] [--set NAME]     check; exit 0 if all agree
- *   checkkernels --bench [FILTER] [--set NAME]               time each kernel next to this machine's ceilings
+ *   checkkernels --bench [FILTER] [--csv] [--set NAME]       time each kernel next to this machine's ceilings
  *   checkkernels --list                                      the sets, and whether they run here
  *
  * After checkasm of x264 and dav1d (VideoLAN). A run that compared nothing in a set fails.
@@ -94,12 +94,14 @@ static int check_set(const char *name, uint32_t mask, const char *family) {
 
 int main(int argc, char **argv) {
 	const char *family = NULL, *set = NULL, *filter = NULL;
-	bool bench = false;
+	bool bench = false, csv = false;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--list") == 0) return list_sets();
 		if (strcmp(argv[i], "--bench") == 0) {
 			bench = true;
 			if (i + 1 < argc && argv[i + 1][0] != '-') filter = argv[++i];
+		} else if (strcmp(argv[i], "--csv") == 0) {
+			csv = true;
 		} else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
 			check_rng = strtoull(argv[++i], NULL, 0) * 2 + 1;
 		} else if (strcmp(argv[i], "--family") == 0 && i + 1 < argc) {
@@ -107,15 +109,16 @@ int main(int argc, char **argv) {
 		} else if (strcmp(argv[i], "--set") == 0 && i + 1 < argc) {
 			set = argv[++i];
 		} else {
-			fprintf(stderr,
-			        "usage: checkkernels [--list] [--bench [FILTER]] [--seed N] [--family NAME] [--set NAME]\n");
+			fprintf(
+				stderr,
+				"usage: checkkernels [--list] [--bench [FILTER]] [--csv] [--seed N] [--family NAME] [--set NAME]\n");
 			return 2;
 		}
 	}
 	uint32_t have = hypi_kernels_detect();
 	int failed = 0, ran = 0;
 	if (!bench && (set == NULL || strcmp(set, "ref") == 0)) failed |= check_set("ref", 0, family), ran++;
-	if (bench && set != NULL && strcmp(set, "ref") == 0) return bench_main(0, filter);
+	if (bench && set != NULL && strcmp(set, "ref") == 0) return bench_main(0, filter, csv);
 	for (int s = 0; s < HYPI_SET_COUNT; s++) {
 		if (set != NULL && strcmp(set, hypi_kernel_sets[s].name) != 0) continue;
 		if ((have & hypi_kernel_sets[s].mask) == 0) {
@@ -123,10 +126,10 @@ int main(int argc, char **argv) {
 			continue;
 		}
 		uint32_t mask = hypi_kernel_sets[s].mask | hypi_kernel_sets[s].below;
-		if (bench && set != NULL) return bench_main(mask, filter);
+		if (bench && set != NULL) return bench_main(mask, filter, csv);
 		if (!bench) failed |= check_set(hypi_kernel_sets[s].name, mask, family), ran++;
 	}
-	if (bench) return bench_main(have, filter);
+	if (bench) return bench_main(have, filter, csv);
 	if (ran == 0) return 2;
 	printf("%s: %d sets\n", failed ? "FAILED" : "all agree", ran);
 	return failed;
