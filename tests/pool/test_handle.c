@@ -111,6 +111,35 @@ START_TEST(refused) {
 }
 END_TEST
 
+/* What a slot without a live block has in place of a name must open nothing, whoever invents it: every value of few bits
+ * around the handles that were, by the thread that owns their slots. */
+START_TEST(invented) {
+	enum { MANY = 600 };
+	hyp_pool_config config = small_config();
+	hyp_pool *pool = make_pool(&config);
+	static hyp_handle were[MANY];
+	for (int i = 0; i < MANY; i++) were[i] = take(pool, 100);
+	for (int round = 0; round < 2; round++) {
+		for (int i = round; i < MANY; i += 2) ck_assert_int_eq(hyp_handle_free(pool, were[i]), HYP_OK);
+		for (int i = 0; i < MANY; i++)
+			for (uint64_t generation = 0; generation < 3; generation++)
+				for (uint64_t bit = 0; bit <= 32; bit++) {
+					hyp_handle h = (uint32_t)were[i] ^ (bit < 32 ? UINT64_C(1) << bit : 0);
+					h |= generation << 32;
+					void *p = NULL;
+					bool live = false;
+					for (int k = 0; k < MANY && round == 0 && generation == 1; k++) live |= k % 2 == 1 && were[k] == h;
+					hyp_status status = hyp_handle_lock(pool, h, &p);
+					if (live) HOLDS(status == HYP_OK && hyp_handle_unlock(pool, h) == HYP_OK);
+					else HOLDS(status != HYP_OK && p == NULL && hyp_handle_unlock(pool, h) != HYP_OK);
+				}
+		const char *wrong = hyp_pool_check(pool);
+		ck_assert_msg(wrong == NULL, "%s", wrong);
+	}
+	hyp_pool_destroy(pool);
+}
+END_TEST
+
 START_TEST(generations_end) {
 	hyp_pool_config config = small_config();
 	hyp_pool *pool = make_pool(&config);
@@ -449,5 +478,5 @@ START_TEST(threshold_within_a_class) {
 }
 END_TEST
 
-UNIT_MAIN("handle", life, refused, generations_end, resized, locks_change_hands, owner_against_mover,
+UNIT_MAIN("handle", life, refused, invented, generations_end, resized, locks_change_hands, owner_against_mover,
           moved_while_threads_work, barrier_refused, forked, asked_while_freed, threshold_within_a_class)
