@@ -109,6 +109,50 @@ START_TEST(results_do_not_depend_on_threads) {
 }
 END_TEST
 
+/* Down the columns of matrices that are cut into chunks of rows, of columns, and of neither: against sums in F64. */
+static void check_column(const float *const *got, const float *a, int64_t rows, int64_t columns, int64_t c) {
+	double sum = 0, size = 0, n = (double)rows;
+	float least = INFINITY, most = -INFINITY;
+	for (int64_t r = 0; r < rows; r++) {
+		float v = a[r * columns + c];
+		sum += (double)v;
+		size += fabs((double)v);
+		least = fminf(least, v);
+		most = fmaxf(most, v);
+	}
+	double off = 14 * 0x1p-24 * size + 0x1p-23 * fabs(sum);
+	ck_assert_msg(fabs((double)got[0][c] - sum) <= off && fabs((double)got[1][c] - sum / n) <= off / n &&
+	                  got[2][c] == least && got[3][c] == most,
+	              "%lld x %lld, column %lld", (long long)rows, (long long)columns, (long long)c);
+}
+
+START_TEST(down_the_columns) {
+	static const int64_t shapes[][2] = {{1500, 1001}, {33, 30001}, {70001, 7}, {17, 5}, {1, 9000}};
+	static const hyp_reduce_op ops[4] = {HYP_OP_SUM, HYP_OP_MEAN, HYP_OP_AMIN, HYP_OP_AMAX};
+	OK(hyp_tensor_set_threads(3));
+	for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+		hyp_tensor *x, *result[4];
+		float *a, *got[4];
+		OK(hyp_tensor_random(HYP_F32, 2, shapes[k], 9, -1, 1, &x));
+		OK(hyp_tensor_lock(x, (void **)&a));
+		for (int i = 0; i < 4; i++) {
+			OK(hyp_tensor_reduce(ops[i], x, 1, (const int[]){0}, NULL, &result[i]));
+			OK(hyp_tensor_lock(result[i], (void **)&got[i]));
+		}
+		for (int64_t c = 0; c < shapes[k][1]; c++)
+			check_column((const float *const *)got, a, shapes[k][0], shapes[k][1], c);
+		for (int i = 0; i < 4; i++) {
+			hyp_tensor_unlock(result[i]);
+			hyp_tensor_release(result[i]);
+		}
+		hyp_tensor_unlock(x);
+		hyp_tensor_release(x);
+	}
+	OK(hyp_tensor_set_threads(0));
+	none_left();
+}
+END_TEST
+
 static void same_row(const char *what, int64_t row, const float *got, const float *want, size_t n) {
 	ck_assert_msg(memcmp(got, want, n * sizeof *got) == 0, "%s: row %lld", what, (long long)row);
 }
@@ -225,6 +269,7 @@ int main(void) {
 	const TTest *const tests[] = {many_threads,
 	                              weak_handle_beside_the_last_reference,
 	                              results_do_not_depend_on_threads,
+	                              down_the_columns,
 	                              large_results_in_pieces,
 	                              variance_is_exact_enough,
 	                              profile};
