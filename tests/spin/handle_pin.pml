@@ -15,7 +15,7 @@
  * Properties: while the owner or another thread uses the address, nobody moves or frees the block (asserts in use), two
  * never hold it at once; a freed handle locks nobody; the pins of a block that is freed add up to none.
  *
- * Not modelled: the owner's own free, which is one compare-and-swap on its own thread; the list of free slots.
+ * Not modelled: the owner's own free, which is one compare-and-swap on its own thread; the list of free slots (handle_slots.pml).
  *
  * BUG=1 leaves the barrier out; BUG=2 looks at `local` before the name is taken away only; BUG=3: the owner does not look
  * at the name again; BUG=4: let_go clears HELD of a block that was freed. Each must make spin find an error.
