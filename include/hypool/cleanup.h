@@ -48,8 +48,9 @@ typedef struct hyp_cleanup_request {
 	size_t most_bytes;      /* 0: no bound */
 	size_t most_held_bytes; /* 4 MiB; 0: no bound. While a block is copied whoever wants to lock it waits: larger ones
 	                         * are left alone, as locked ones are */
-	/* When the moving ends early, looked at before each block. The next cleanup of the pool goes on where it ended. */
-	uint64_t budget_ms;  /* 100; 0: no bound. Planning is not cut short, but counts */
+	/* When the cleanup ends early. The next one of the pool with the same choice of blocks goes on where it ended. */
+	uint64_t budget_ms;  /* 100; 0: no bound. By the clock, of all of it: planning, which is cut where the budget ends,
+	                     * moving, and giving back. But what was dirty before is purged whole, and a dry run plans whole */
 	size_t budget_bytes; /* copied; 0: no bound */
 } hyp_cleanup_request;
 
@@ -60,14 +61,14 @@ typedef struct hyp_cleanup_result {
 	size_t struct_bytes; /* set by the caller to sizeof(hyp_cleanup_result) */
 	char pool[32];       /* its name */
 	hyp_cleanup_cause cause;
-	bool more;                    /* a budget ended it: there is more to move */
+	bool more;                    /* a budget ended it: there is more to plan or to move */
 	uint64_t when_ms;             /* it began; monotonic clock */
 	uint64_t duration_ns;         /* all of it */
-	uint64_t moving_ns;           /* of that, the time that the budget is about: planning and moving */
-	uint64_t planning_ns;         /* of that, planning; 0: it went on with a plan made before */
+	uint64_t moving_ns;           /* of that, planning and moving */
+	uint64_t planning_ns;         /* of that, planning; 0: it went on with a plan that was made before */
 	uint64_t longest_ns;          /* the longest that any one block could not be locked */
 	uint64_t longest_bytes;       /* the largest block that was copied */
-	uint64_t planned_blocks;      /* to move, by the plan */
+	uint64_t planned_blocks;      /* to move, by the plan, once it is made */
 	uint64_t planned_bytes;       /* of them */
 	uint64_t planned_freed_bytes; /* of spans that the plan empties, less those that it fills anew */
 	uint64_t planned_arenas;      /* that the plan empties */

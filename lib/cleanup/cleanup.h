@@ -24,6 +24,7 @@
  * span of the calling thread's own heap. */
 typedef struct hypi_vessel {
 	const void *key;       /* hypi_span or hypi_arena; NULL: a free entry, or nothing */
+	uintptr_t address;     /* of a block in it */
 	size_t bytes;          /* of it */
 	uint32_t capacity;     /* weight that it can hold */
 	uint32_t movable;      /* weight by handle that may move */
@@ -45,11 +46,23 @@ typedef struct hypi_move {
 
 #define HYPI_PLAN_ARENAS 64u
 
-/* A plan is an order of moves, vessel by vessel, sparsest first. It is kept while `next` < `move_count`: so a cleanup
- * whose budget ended goes on without planning again. */
+/* A plan is an order of moves, vessel by vessel, sparsest first. Making it takes a look at every handle, and then an order
+ * of all moves; both are cut where a budget ends, and the next cleanup goes on there. So it does with the moves, while
+ * `next` < `move_count`. */
+typedef enum hypi_plan_stage { HYPI_PLAN_NONE, HYPI_PLAN_LOOKING, HYPI_PLAN_ORDERING, HYPI_PLAN_MADE } hypi_plan_stage;
+
 typedef struct hypi_plan {
 	hyp_cleanup_request request; /* that it was made for */
-	hypi_vessel *vessels;        /* open addressing by key; in one mapping with the moves */
+	hypi_plan_stage stage;
+	const hypi_heap *mine;     /* whose thread makes it */
+	hypi_handle_cursor cursor; /* where the look is */
+	uint64_t *by_handle;       /* blocks of each class that handles name, and large ones; in the same mapping */
+	hypi_move *ordered;        /* where the moves go; in the same mapping */
+	hypi_vessel **order;       /* those that could be emptied; in the same mapping */
+	size_t room;               /* for moves */
+	size_t order_at;           /* moves before this are in order, or dropped */
+	size_t order_count;        /* moves that stay */
+	hypi_vessel *vessels;      /* open addressing by key; in one mapping with the moves */
 	size_t vessel_capacity, vessel_count;
 	hypi_move *moves;
 	size_t move_count, next;
@@ -67,8 +80,9 @@ typedef struct hypi_cleanup {
 	struct hypi_cleanup *next; /* table lock */
 	hyp_pool *pool;
 	hypi_lock run_lock;
-	hypi_lock move_lock; /* held while a block is held: a fork waits for it */
-	hypi_plan plan;      /* run lock */
+	hypi_lock move_lock;     /* held while a block is held: a fork waits for it */
+	hypi_plan plan;          /* run lock */
+	uint64_t slice_purge_ns; /* that purging a slice took last time; 0: not known. Run lock */
 	/* Table lock, all that follows. */
 	bool automatic;
 	uint32_t inside; /* callers of this layer that are in the pool without the program's knowing */
@@ -99,8 +113,11 @@ void hypi_cleanup_each(void (*visit)(void *context, hypi_cleanup *record), void 
 
 /* ---- plan.c ---- */
 
-/* Plans what to move; the caller has the pool's run lock, and returned what its own heap keeps. False: no memory. */
-bool hypi_plan_make(hypi_plan *plan, hyp_pool *pool, hypi_heap *mine, const hyp_cleanup_request *request);
+/* Begins a plan of what to move; the caller has the pool's run lock. False: no memory. */
+bool hypi_plan_begin(hypi_plan *plan, hyp_pool *pool, const hypi_heap *mine, const hyp_cleanup_request *request);
+/* Goes on with it until it is made; the caller's heap is the plan's, and it returned what it keeps. False: it is `until_ns`
+ * (0: never), and the plan is not made yet. */
+bool hypi_plan_go_on(hypi_plan *plan, hyp_pool *pool, uint64_t until_ns);
 void hypi_plan_fini(hypi_plan *plan);
 /* The vessel of a handle's block, or of a block of the caller's, when the plan knows it. */
 const hypi_vessel *hypi_plan_vessel(hypi_plan *plan, hyp_pool *pool, hyp_handle handle);

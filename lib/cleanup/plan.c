@@ -20,12 +20,8 @@
 
 typedef struct census {
 	hyp_pool *pool;
-	hypi_heap *mine;
-	const hyp_cleanup_request *request;
 	hypi_plan *plan;
 	uint32_t now_ms;
-	size_t room;                          /* for moves */
-	uint64_t by_handle[HYPI_CLASSES + 1]; /* blocks, of each class */
 } census;
 
 /* ---- vessels ---- */
@@ -59,6 +55,7 @@ static void look(hypi_plan *plan, hyp_pool *pool, const hypi_heap *mine, uintptr
 	if (kind == HYPI_SPAN_SMALL) {
 		size_t bytes = (size_t)span->slices << HYPI_SLICE_LOG2;
 		*ret_vessel = (hypi_vessel){.key = span,
+		                            .address = address,
 		                            .bytes = bytes,
 		                            .capacity = hypi_span_capacity(span),
 		                            .class_index = span->class_index,
@@ -132,7 +129,7 @@ void hypi_plan_put_last(const hypi_plan *plan, hyp_pool *pool) { hypi_slabs_put_
 /* ---- the walk over all handles ---- */
 
 static bool may_move(const census *c, const hypi_slot *slot, size_t bytes) {
-	const hyp_cleanup_request *r = c->request;
+	const hyp_cleanup_request *r = &c->plan->request;
 	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
 	if (bytes < r->least_bytes || (r->most_bytes != 0 && bytes > r->most_bytes)) return false;
 	if (r->most_held_bytes != 0 && bytes > r->most_held_bytes) return false;
@@ -150,9 +147,9 @@ static void meet(void *context, hyp_handle handle, const hypi_slot *slot) {
 	census *c = context;
 	hypi_plan *plan = c->plan;
 	hypi_slot *s = (hypi_slot *)(uintptr_t)slot;
-	sight at_block = sight_of(plan, c->pool, c->mine, handle);
+	sight at_block = sight_of(plan, c->pool, plan->mine, handle);
 	hypi_vessel seen = at_block.vessel;
-	if (seen.key == NULL || plan->move_count == c->room) return;
+	if (seen.key == NULL || plan->move_count == plan->room) return;
 	size_t bytes = hypi_load_relaxed(&s->bytes), at = place_of(plan, seen.key);
 	hypi_vessel *v = &plan->vessels[at];
 	if (v->key == NULL) {
@@ -162,7 +159,7 @@ static void meet(void *context, hyp_handle handle, const hypi_slot *slot) {
 	}
 	if (v->class_index != seen.class_index || v->mine != seen.mine) return; /* the record is another's by now */
 	uint32_t weight = at_block.weight;
-	c->by_handle[v->class_index]++;
+	plan->by_handle[v->class_index]++;
 	bool locked = is_locked(slot);
 	plan->locked += locked;
 	if (locked || !may_move(c, slot, bytes)) {
@@ -170,13 +167,9 @@ static void meet(void *context, hyp_handle handle, const hypi_slot *slot) {
 		return;
 	}
 	v->movable += weight;
+	v->moves++;
 	plan->moves[plan->move_count++] = (hypi_move){
 		.handle = handle, .bytes = bytes, .vessel = (uint32_t)at, .align_log2 = hypi_load_relaxed(&s->align_log2)};
-}
-
-static void count_one(void *context, hyp_handle handle, const hypi_slot *slot) {
-	(void)handle, (void)slot;
-	++*(size_t *)context;
 }
 
 /* ---- choosing ---- */
@@ -211,13 +204,28 @@ static void weigh_slab(void *context, const hypi_device_vessel *slab) {
 	v->weighed = true;
 }
 
+/* A span of the planning thread's own heap, which alone could give it back: since it was looked at, perhaps. */
+static const hypi_span *own_span(const hypi_plan *plan, hypi_large_pool *large, const hypi_vessel *v) {
+	hypi_lock_take(&large->lock);
+	const hypi_span *span = hypi_span_at_acquire((void *)v->address);
+	bool same = span == v->key && hypi_load_relaxed(&((hypi_span *)(uintptr_t)span)->owner) == plan->mine &&
+	            span->class_index == v->class_index;
+	hypi_unlock(&large->lock);
+	return same ? span : NULL;
+}
+
 /* Whether all that lives in a vessel can be moved away; sets `live`, where it was not weighed. */
-static bool is_emptiable(hypi_vessel *v, const uint64_t *by_pointer) {
+static bool is_emptiable(const hypi_plan *plan, hypi_large_pool *large, hypi_vessel *v, const uint64_t *by_pointer) {
 	if (v->weighed) return v->fixed == 0 && v->live == v->movable;
 	if (v->class_index == HYPI_CLASSES) return false; /* gone since */
 	v->live = v->movable + v->fixed;
-	if (v->mine) v->live = ((const hypi_span *)v->key)->out;
-	else if (by_pointer[v->class_index] != 0) return false;
+	if (v->mine) {
+		const hypi_span *span = own_span(plan, large, v);
+		if (span == NULL) return false;
+		v->live = span->out;
+	} else if (by_pointer[v->class_index] != 0) {
+		return false;
+	}
 	return v->fixed == 0 && v->live == v->movable;
 }
 
@@ -279,24 +287,30 @@ static void choose(hypi_plan *plan, hypi_vessel **v, size_t count, size_t room) 
 	else plan->planned_freed_bytes += (uint64_t)best_won * v[0]->bytes;
 }
 
-/* Brings the moves into their vessels' order, and drops those out of vessels that are not emptied. */
-static void order_moves(hypi_plan *plan, hypi_vessel **v, size_t count, hypi_move *scratch) {
-	for (size_t i = 0; i < plan->move_count; i++) plan->vessels[plan->moves[i].vessel].moves++;
+/* Gives each vessel that is emptied its place in the order of moves, sparsest first. */
+static void place_vessels(hypi_plan *plan, size_t count) {
 	uint32_t first = 0;
 	for (size_t i = 0; i < count; i++) {
-		if (!v[i]->emptied) continue;
-		v[i]->first = first;
-		first += v[i]->moves;
-		v[i]->moves = 0;
+		hypi_vessel *v = plan->order[i];
+		if (!v->emptied) continue;
+		v->first = first;
+		first += v->moves;
+		v->moves = 0;
 	}
-	for (size_t i = 0; i < plan->move_count; i++) {
-		hypi_vessel *to = &plan->vessels[plan->moves[i].vessel];
-		if (!to->emptied) continue;
-		scratch[to->first + to->moves++] = plan->moves[i];
-		plan->planned_bytes += plan->moves[i].bytes;
+	plan->order_at = 0;
+	plan->order_count = first;
+}
+
+/* Brings so many moves more into their vessels' order, and drops those out of vessels that are not emptied. */
+static void order_moves(hypi_plan *plan, size_t most) {
+	size_t end = plan->move_count - plan->order_at < most ? plan->move_count : plan->order_at + most;
+	for (; plan->order_at < end; plan->order_at++) {
+		const hypi_move *move = &plan->moves[plan->order_at];
+		hypi_vessel *v = &plan->vessels[move->vessel];
+		if (!v->emptied) continue;
+		plan->ordered[v->first + v->moves++] = *move;
+		plan->planned_bytes += move->bytes;
 	}
-	memcpy(plan->moves, scratch, first * sizeof *scratch);
-	plan->move_count = first;
 }
 
 /* ---- the plan ---- */
@@ -310,70 +324,98 @@ void hypi_plan_fini(hypi_plan *plan) {
 	memset(plan, 0, sizeof *plan);
 }
 
-/* Room for so many handles, and for as many vessels: at most one a slice in use, and one an arena. */
-static bool map_plan(hypi_plan *plan, size_t handles, size_t slices, hypi_move **ret_scratch,
-                     hypi_vessel ***ret_order) {
+/* Room for so many handles, and for as many vessels: at most one a slice in use, and one an arena. Pages that are not
+ * needed are never touched. */
+static bool map_plan(hypi_plan *plan, size_t handles, size_t slices) {
 	plan->vessel_capacity = (size_t)1 << hypi_log2_ceil(2 * (handles < slices ? handles : slices) + 32);
-	size_t vessels = plan->vessel_capacity * sizeof *plan->vessels, moves = (handles + 1) * sizeof *plan->moves;
-	plan->mapped_bytes = hypi_round_up(vessels + 2 * moves + (handles + 1) * sizeof(void *), hypi_os.page_bytes);
+	size_t vessels = plan->vessel_capacity * sizeof *plan->vessels, moves = handles * sizeof *plan->moves;
+	size_t classes = (HYPI_CLASSES + 1) * sizeof *plan->by_handle, order = handles * sizeof *plan->order;
+	plan->mapped_bytes = hypi_round_up(vessels + 2 * moves + order + classes, hypi_os.page_bytes);
 	char *p = hypi_os_map(plan->mapped_bytes, hypi_os.page_bytes);
 	if (p == NULL) return false;
 	plan->vessels = (hypi_vessel *)(void *)p;
 	plan->moves = (hypi_move *)(void *)(p + vessels);
-	*ret_scratch = (hypi_move *)(void *)(p + vessels + moves);
-	*ret_order = (hypi_vessel **)(void *)(p + vessels + 2 * moves);
+	plan->ordered = (hypi_move *)(void *)(p + vessels + moves);
+	plan->order = (hypi_vessel **)(void *)(p + vessels + 2 * moves);
+	plan->by_handle = (uint64_t *)(void *)(p + vessels + 2 * moves + order);
+	plan->room = handles;
 	return true;
 }
 
 /* Blocks of each class that no handle names, as far as figures of running threads can tell. */
-static void count_pointers(const census *c, uint64_t *ret_by_pointer) {
+static void count_pointers(const hypi_plan *plan, hyp_pool *pool, uint64_t *ret_by_pointer) {
 	hyp_class_stats classes[HYPI_CLASSES];
-	hypi_engine_classes(&c->pool->engine, classes);
+	hypi_engine_classes(&pool->engine, classes);
 	for (unsigned k = 0; k < HYPI_CLASSES; k++)
-		ret_by_pointer[k] = classes[k].active > c->by_handle[k] ? classes[k].active - c->by_handle[k] : 0;
+		ret_by_pointer[k] = classes[k].active > plan->by_handle[k] ? classes[k].active - plan->by_handle[k] : 0;
 }
 
-bool hypi_plan_make(hypi_plan *plan, hyp_pool *pool, hypi_heap *mine, const hyp_cleanup_request *request) {
-	size_t handles = 0;
-	hypi_plan_fini(plan);
-	hypi_handles_walk(pool, count_one, &handles);
-	if (handles == 0) return true;
-	handles += handles / 8 + 16; /* some may come meanwhile */
-	hypi_move *scratch;
-	hypi_vessel **order;
+/* All handles were looked at: which vessels shall be emptied. */
+static void decide(hypi_plan *plan, hyp_pool *pool) {
 	hypi_large_pool *large = &pool->engine.large;
-	hypi_lock_take(&large->lock);
-	size_t slices = large->used_slices + large->arenas;
-	hypi_unlock(&large->lock);
-	if (!map_plan(plan, handles, slices, &scratch, &order)) return memset(plan, 0, sizeof *plan), false;
-	uint32_t now_ms = (uint32_t)hypi_os_now_coarse_ms();
-	census c = {.pool = pool, .mine = mine, .request = request, .plan = plan, .room = handles, .now_ms = now_ms};
-	hypi_handles_walk(pool, meet, &c);
+	bool host = hypi_pool_is_host(pool);
 	uint64_t by_pointer[HYPI_CLASSES];
-	count_pointers(&c, by_pointer);
+	count_pointers(plan, pool, by_pointer);
 	hypi_lock_take(&large->lock);
 	size_t count = 0, arena_room = weigh_arenas(plan, large);
 	plan->arenas_made = large->arenas_made;
 	hypi_unlock(&large->lock);
 	slab_scale slabs = {.plan = plan};
-	if (!hypi_pool_is_host(pool)) hypi_slabs_walk(pool, weigh_slab, &slabs);
+	if (!host) hypi_slabs_walk(pool, weigh_slab, &slabs);
 	for (size_t i = 0; i < plan->vessel_capacity; i++) {
 		hypi_vessel *v = &plan->vessels[i];
-		if (v->key == NULL || v->movable == 0 || (!v->weighed && !hypi_pool_is_host(pool))) continue;
-		if (is_emptiable(v, by_pointer)) order[count++] = v;
+		if (v->key == NULL || v->movable == 0 || (!v->weighed && !host)) continue;
+		if (is_emptiable(plan, large, v, by_pointer)) plan->order[count++] = v;
 	}
-	sort(order, count);
+	sort(plan->order, count);
 	for (size_t from = 0, to; from < count; from = to) {
-		unsigned class_index = order[from]->class_index;
+		unsigned class_index = plan->order[from]->class_index;
 		to = from + 1;
-		while (to < count && order[to]->class_index == class_index) to++;
+		while (to < count && plan->order[to]->class_index == class_index) to++;
 		size_t room = arena_room;
-		if (class_index < HYPI_CLASSES)
-			room = hypi_pool_is_host(pool) ? own_room(mine, class_index) : slabs.room[class_index];
-		choose(plan, order + from, to - from, room);
+		if (class_index < HYPI_CLASSES) room = host ? own_room(plan->mine, class_index) : slabs.room[class_index];
+		choose(plan, plan->order + from, to - from, room);
 	}
-	order_moves(plan, order, count, scratch);
-	plan->aside = (hypi_device_block *)(void *)scratch; /* it has served */
-	plan->aside_room = handles * sizeof *scratch / sizeof *plan->aside;
+	place_vessels(plan, count);
+}
+
+bool hypi_plan_begin(hypi_plan *plan, hyp_pool *pool, const hypi_heap *mine, const hyp_cleanup_request *request) {
+	hypi_plan_fini(plan);
+	plan->request = *request;
+	plan->mine = mine;
+	plan->stage = HYPI_PLAN_MADE; /* when there is nothing to look at */
+	size_t handles = hypi_handles_room(pool);
+	if (handles == 0) return true;
+	hypi_large_pool *large = &pool->engine.large;
+	hypi_lock_take(&large->lock);
+	size_t slices = large->used_slices + large->arenas;
+	hypi_unlock(&large->lock);
+	if (!map_plan(plan, handles, slices + slices / 8)) return memset(plan, 0, sizeof *plan), false; /* some may come */
+	plan->stage = HYPI_PLAN_LOOKING;
+	return true;
+}
+
+static bool is_over(uint64_t until_ns) { return until_ns != 0 && hypi_os_now_ns() >= until_ns; }
+
+bool hypi_plan_go_on(hypi_plan *plan, hyp_pool *pool, uint64_t until_ns) {
+	if (plan->stage == HYPI_PLAN_LOOKING) {
+		census c = {.pool = pool, .plan = plan, .now_ms = (uint32_t)hypi_os_now_coarse_ms()};
+		while (hypi_handles_walk_chunk(pool, &plan->cursor, meet, &c))
+			if (is_over(until_ns)) return false;
+		decide(plan, pool);
+		plan->stage = HYPI_PLAN_ORDERING;
+	}
+	if (plan->stage == HYPI_PLAN_ORDERING) {
+		enum { AT_A_TIME = 8192 };
+		while (plan->order_at < plan->move_count) {
+			order_moves(plan, AT_A_TIME);
+			if (plan->order_at < plan->move_count && is_over(until_ns)) return false;
+		}
+		plan->aside = (hypi_device_block *)(void *)plan->moves; /* it has served */
+		plan->aside_room = plan->room * sizeof *plan->moves / sizeof *plan->aside;
+		plan->moves = plan->ordered;
+		plan->move_count = plan->order_count;
+		plan->stage = HYPI_PLAN_MADE;
+	}
 	return true;
 }

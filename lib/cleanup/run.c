@@ -38,7 +38,8 @@ typedef struct mover {
 	hypi_plan *plan;
 	const hyp_cleanup_request *request;
 	hyp_cleanup_result *result;
-	uint64_t start_ns;
+	uint64_t end_ns;    /* when all of the cleanup should be over; 0: never */
+	bool planned;       /* the plan was gone on with in this run: something was done */
 	void *aside;        /* to be freed at the end, linked by their first words */
 	size_t aside_count; /* in the plan's own table: memory that the processor cannot reach */
 	bool no_arena;      /* there is no room for large blocks but in an arena of its own */
@@ -143,18 +144,22 @@ static bool move_one(mover *m, const hypi_move *move) {
 	return status == HYP_ERR_BUSY || status == HYP_ERR_STALE || status == HYP_ERR_FOREIGN;
 }
 
+/* Whether the time is over: giving back what was moved (freeing, and purging the spans that ran empty) takes about as long
+ * as moving it took, or a little less, and is within the budget, too. Every run does something. */
+static bool is_over(const mover *m, uint64_t moving_ns) {
+	if (m->end_ns == 0 || (m->result->moved_blocks == 0 && !m->planned)) return false;
+	uint64_t now_ns = hypi_os_now_ns();
+	return now_ns + (now_ns - moving_ns) >= m->end_ns;
+}
+
 static void move_all(mover *m) {
 	hypi_plan *plan = m->plan;
-	uint64_t budget_ns = m->request->budget_ms * 1000000, moving_ns = hypi_os_now_ns();
+	uint64_t moving_ns = hypi_os_now_ns();
 	if (!hypi_pool_is_host(m->pool) && plan->move_count != 0) hypi_plan_put_last(plan, m->pool);
 	for (; plan->next < plan->move_count; plan->next++) {
 		const hypi_move *move = &plan->moves[plan->next];
 		size_t after = m->result->moved_bytes + move->bytes;
-		uint64_t now_ns = hypi_os_now_ns();
-		/* What is put aside is freed within the budget, too: it takes a quarter of the time that moving it took. */
-		uint64_t spent_ns = now_ns - m->start_ns + (now_ns - moving_ns) / 4;
-		m->result->more = (budget_ns != 0 && spent_ns >= budget_ns) ||
-		                  (m->request->budget_bytes != 0 && after > m->request->budget_bytes);
+		m->result->more = is_over(m, moving_ns) || (m->request->budget_bytes != 0 && after > m->request->budget_bytes);
 		if (m->result->more) break;
 		if (!move_one(m, move)) {
 			plan->next = plan->move_count;
@@ -171,30 +176,41 @@ static bool is_same(const hyp_cleanup_request *a, const hyp_cleanup_request *b) 
 	       a->most_held_bytes == b->most_held_bytes;
 }
 
-static hyp_status compact(hypi_cleanup *record, hypi_heap *heap, const hyp_cleanup_request *request,
+/* Whether the pool's plan is one to go on with. What it knows of spans is one thread's view. */
+static bool goes_on(const hypi_plan *plan, const hypi_heap *heap, const hyp_cleanup_request *request) {
+	if (request->dry_run || !is_same(&plan->request, request)) return false;
+	if (plan->stage == HYPI_PLAN_MADE) return plan->next < plan->move_count;
+	return plan->stage != HYPI_PLAN_NONE && plan->mine == heap;
+}
+
+/* `end_ns`: as in mover. */
+static hyp_status compact(hypi_cleanup *record, hypi_heap *heap, const hyp_cleanup_request *request, uint64_t end_ns,
                           hyp_cleanup_result *result) {
 	hypi_plan *plan = &record->plan;
 	uint64_t start_ns = hypi_os_now_ns();
-	bool goes_on = plan->next < plan->move_count && is_same(&plan->request, request) && !request->dry_run;
-	if (!goes_on) {
-		if (!hypi_plan_make(plan, record->pool, heap, request)) return HYP_ERR_NO_MEMORY;
-		plan->request = *request;
+	bool anew = !goes_on(plan, heap, request), plans = anew || plan->stage != HYPI_PLAN_MADE;
+	if (anew && !hypi_plan_begin(plan, record->pool, heap, request)) return HYP_ERR_NO_MEMORY;
+	if (plans) {
+		result->more = !hypi_plan_go_on(plan, record->pool, request->dry_run ? 0 : end_ns);
 		result->planning_ns = hypi_os_now_ns() - start_ns;
 	}
-	result->planned_blocks = plan->move_count;
-	result->planned_bytes = plan->planned_bytes;
-	result->planned_freed_bytes = plan->planned_freed_bytes;
-	result->planned_arenas = plan->planned_arenas;
-	result->locked_blocks = goes_on ? 0 : plan->locked;
-	mover m = {.pool = record->pool,
-	           .heap = heap,
-	           .move_lock = &record->move_lock,
-	           .plan = plan,
-	           .request = request,
-	           .result = result,
-	           .start_ns = start_ns};
-	if (!request->dry_run) move_all(&m);
-	if (!result->more) hypi_plan_fini(plan);
+	if (!result->more) {
+		result->planned_blocks = plan->move_count;
+		result->planned_bytes = plan->planned_bytes;
+		result->planned_freed_bytes = plan->planned_freed_bytes;
+		result->planned_arenas = plan->planned_arenas;
+		result->locked_blocks = plans ? plan->locked : 0;
+		mover m = {.pool = record->pool,
+		           .heap = heap,
+		           .move_lock = &record->move_lock,
+		           .plan = plan,
+		           .request = request,
+		           .result = result,
+		           .end_ns = end_ns,
+		           .planned = plans};
+		if (!request->dry_run) move_all(&m);
+		if (!result->more) hypi_plan_fini(plan);
+	}
 	result->moving_ns = hypi_os_now_ns() - start_ns;
 	return HYP_OK;
 }
@@ -206,6 +222,27 @@ static void measure(hypi_large_pool *large, uint64_t *ret_used_bytes, uint64_t *
 	*ret_used_bytes = ((uint64_t)large->used_slices << HYPI_SLICE_LOG2) + large->huge_bytes;
 	*ret_arenas = large->arenas;
 	hypi_unlock(&large->lock);
+}
+
+/* When planning and moving must be over: what was dirty before is purged within the budget as well, but half of it is
+ * theirs at least. */
+static uint64_t end_of(const hypi_cleanup *record, const hyp_cleanup_request *request, uint64_t start_ns) {
+	enum { SLICE_PURGE_NS = 4000 }; /* before any was measured */
+	uint64_t budget_ns = request->budget_ms * 1000000;
+	if (budget_ns == 0) return 0;
+	budget_ns -= budget_ns / 16; /* the last step goes on for a moment */
+	uint64_t slice_ns = record->slice_purge_ns != 0 ? record->slice_purge_ns : SLICE_PURGE_NS;
+	uint64_t dirty_ns = 0;
+	if (request->purge) dirty_ns = hypi_large_pool_dirty_slices(&record->pool->engine.large) * slice_ns;
+	return start_ns + budget_ns - (dirty_ns < budget_ns / 2 ? dirty_ns : budget_ns / 2);
+}
+
+static size_t purge(hypi_cleanup *record) {
+	uint64_t start_ns = hypi_os_now_ns();
+	size_t bytes = hypi_large_pool_purge(&record->pool->engine.large);
+	if (bytes >> HYPI_SLICE_LOG2 >= 16)
+		record->slice_purge_ns = (hypi_os_now_ns() - start_ns) / (bytes >> HYPI_SLICE_LOG2);
+	return bytes;
 }
 
 static uint64_t fall(uint64_t before, uint64_t after) { return before > after ? before - after : 0; }
@@ -222,10 +259,10 @@ static hyp_status clean(hypi_cleanup *record, const hyp_cleanup_request *request
 	hypi_heap *heap = hypi_pool_is_host(pool) ? hypi_heap_for(&pool->engine) : hypi_heap_of(&pool->engine);
 	if (heap != NULL) hypi_heap_trim(heap);
 	if (request->compact && hypi_handles_move(pool) && (heap != NULL || !hypi_pool_is_host(pool))) {
-		status = compact(record, heap, request, result);
+		status = compact(record, heap, request, end_of(record, request, start_ns), result);
 		if (heap != NULL) hypi_heap_trim(heap);
 	}
-	if (request->purge && !request->dry_run) result->purged_bytes = hypi_large_pool_purge(large);
+	if (request->purge && !request->dry_run) result->purged_bytes = purge(record);
 	measure(large, &used_after, &arenas_after);
 	result->freed_bytes = fall(used, used_after);
 	result->freed_arenas = fall(arenas, arenas_after);
