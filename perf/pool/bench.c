@@ -4,11 +4,13 @@
  * Every row is run in many short rounds of processor time, a fraction of a millisecond each; rounds of all rows alternate,
  * so that a machine that changes speed changes all of them. Told are the median of the rounds, in nanoseconds an
  * operation, and the least: on a machine that others use too, the least is what the code costs. Writes CSV:
- * row,ns,least_ns,ratio,base; the ratio is that of the medians.
+ * row,ns,least_ns,ratio,base; the ratio is that of the medians. "two calls" is what lock and unlock would cost if they did
+ * nothing: two calls of the library's shortest function through a pointer, which is how a shared library is called.
  */
 #include <hypool/handle.h>
 #include <hypool/hypool.h>
 #include <hypool/pool.h>
+#include <hypool/shared.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +19,9 @@
 enum { ROUNDS = 1001, OPERATIONS = 4000 };
 
 static hyp_pool *pool;
-static hyp_handle locked;
+static hyp_handle locked, listed[64];
+static hyp_shared *region;
+static int (*const volatile nothing)(const hyp_shared *) = hyp_shared_fd;
 
 static uint64_t now_ns(void) {
 	struct timespec t;
@@ -63,6 +67,25 @@ static void lock_pair(size_t bytes, int operations) {
 	}
 }
 
+static void listed_pair(size_t bytes, int operations) {
+	(void)bytes;
+	for (int i = 0; i < operations; i++) {
+		void *p;
+		hyp_handle h = listed[i % 64];
+		if (hyp_handle_lock(pool, h, &p) != HYP_OK) abort();
+		KEEP(p);
+		if (hyp_handle_unlock(pool, h) != HYP_OK) abort();
+	}
+}
+
+static void call_pair(size_t bytes, int operations) {
+	(void)bytes;
+	for (int i = 0; i < operations; i++) {
+		if (nothing(region) < 0) abort();
+		if (nothing(region) < 0) abort();
+	}
+}
+
 typedef struct row {
 	const char *name;
 	void (*run)(size_t bytes, int operations);
@@ -78,8 +101,10 @@ static row rows[] = {
 	{.name = "pool malloc+free 1000", .run = pool_pair, .bytes = 1000, .base = 2},
 	{.name = "handle alloc+free 64", .run = handle_pair, .bytes = 64, .base = 0},
 	{.name = "handle lock+unlock", .run = lock_pair, .base = 0},
+	{.name = "handle lock+unlock in turn of 64", .run = listed_pair, .base = 0},
+	{.name = "two calls", .run = call_pair, .base = 0},
 	{.name = "hyp_malloc+free 1 MiB", .run = hyp_pair, .bytes = 1 << 20, .base = -1},
-	{.name = "handle alloc+free 1 MiB", .run = handle_pair, .bytes = 1 << 20, .base = 6},
+	{.name = "handle alloc+free 1 MiB", .run = handle_pair, .bytes = 1 << 20, .base = 8},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -103,6 +128,9 @@ static double pool_life(void) {
 
 int main(int argc, char **argv) {
 	if (hyp_pool_create(NULL, &pool) != HYP_OK || hyp_handle_alloc(pool, 64, 0, 0, &locked) != HYP_OK) return 1;
+	for (int i = 0; i < 64; i++)
+		if (hyp_handle_alloc(pool, 64, 0, 0, &listed[i]) != HYP_OK) return 1;
+	if (hyp_shared_create(NULL, 1 << 16, &region) != HYP_OK) return 1;
 	if (argc == 3) { /* for callgrind: one row, so many operations */
 		const row *one = &rows[atoi(argv[1])];
 		one->run(one->bytes, atoi(argv[2]));
@@ -124,6 +152,7 @@ int main(int argc, char **argv) {
 		else printf("%.3f,%s\n", ns / rows[rows[r].base].ns[ROUNDS / 2], rows[rows[r].base].name);
 	}
 	printf("pool create+use+destroy,%.0f,,,\n", pool_life());
+	hyp_shared_detach(region);
 	hyp_pool_destroy(pool);
 	return 0;
 }

@@ -8,9 +8,10 @@
  * speed changes both. Level none stands twice: its second row is the noise.
  *
  * Memory: a process for each level holds 64 MiB in blocks of 16 to 1024 bytes, in a pool at that level, and the kernel
- * says what is resident. The median of five processes.
+ * says what is resident, and what of that is anonymous: the process's own, without the pages of libraries, which the page
+ * cache has anyway and all processes share. The medians of five processes.
  *
- * Writes CSV: level,ns,time_ratio,resident_bytes,memory_ratio.
+ * Writes CSV: level,ns,time_ratio,resident_bytes,resident_ratio,own_bytes,own_ratio.
  */
 #include <hypool/pool.h>
 #include <hypool/tracking.h>
@@ -83,21 +84,28 @@ static double median(double *values, int count) {
 	return values[count / 2];
 }
 
-static double resident(void) {
+typedef struct memory {
+	double resident, own;
+} memory;
+
+static memory memory_now(void) {
 	FILE *file = fopen("/proc/self/smaps_rollup", "r");
 	char line[256];
-	double kb = 0;
-	while (file != NULL && fgets(line, sizeof line, file) != NULL)
-		if (sscanf(line, "Rss: %lf kB", &kb) == 1) break;
+	memory now = {0};
+	double kb;
+	while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+		if (sscanf(line, "Rss: %lf kB", &kb) == 1) now.resident = kb * 1024;
+		if (sscanf(line, "Anonymous: %lf kB", &kb) == 1) now.own = kb * 1024;
+	}
 	if (file != NULL) fclose(file);
-	return kb * 1024;
+	return now;
 }
 
 /* In a child: fills a pool, and says what that takes. */
-static double memory_of(hyp_tracking_level level) {
+static memory memory_of(hyp_tracking_level level) {
 	int fds[2];
-	double bytes = 0;
-	if (pipe(fds) != 0) return 0;
+	memory bytes = {0};
+	if (pipe(fds) != 0) return bytes;
 	pid_t child = fork();
 	if (child == 0) {
 		hyp_pool *pool = pool_at(level);
@@ -109,11 +117,11 @@ static double memory_of(hyp_tracking_level level) {
 			memset(p, 1, size);
 			held += size;
 		}
-		bytes = resident();
+		bytes = memory_now();
 		_exit(write(fds[1], &bytes, sizeof bytes) == (ssize_t)sizeof bytes ? 0 : 1);
 	}
 	close(fds[1]);
-	if (read(fds[0], &bytes, sizeof bytes) != (ssize_t)sizeof bytes) bytes = 0;
+	if (read(fds[0], &bytes, sizeof bytes) != (ssize_t)sizeof bytes) bytes = (memory){0};
 	close(fds[0]);
 	waitpid(child, NULL, 0);
 	return bytes;
@@ -125,11 +133,15 @@ int main(int argc, char **argv) {
 		work(&one, atoi(argv[2]));
 		return 0;
 	}
-	double memory[LEVELS];
+	memory held[LEVELS];
 	for (int i = 0; i < LEVELS; i++) {
-		double each[PROCESSES];
-		for (int k = 0; k < PROCESSES; k++) each[k] = memory_of(levels[i]);
-		memory[i] = median(each, PROCESSES);
+		double all[PROCESSES], own[PROCESSES];
+		for (int k = 0; k < PROCESSES; k++) {
+			memory each = memory_of(levels[i]);
+			all[k] = each.resident;
+			own[k] = each.own;
+		}
+		held[i] = (memory){median(all, PROCESSES), median(own, PROCESSES)};
 	}
 	one.pool = pool_at(HYP_TRACKING_NONE);
 	work(&one, 100 * OPERATIONS);
@@ -144,9 +156,9 @@ int main(int argc, char **argv) {
 		}
 	for (int i = 0; i < LEVELS; i++)
 		for (int round = 0; round < ROUNDS; round++) ratio[i][round] = ns[i][round] / ns[0][round];
-	printf("level,ns,time_ratio,resident_bytes,memory_ratio\n");
+	printf("level,ns,time_ratio,resident_bytes,resident_ratio,own_bytes,own_ratio\n");
 	for (int i = 0; i < LEVELS; i++)
-		printf("%s,%.2f,%.4f,%.0f,%.4f\n", names[i], median(ns[i], ROUNDS), median(ratio[i], ROUNDS), memory[i],
-		       memory[i] / memory[0]);
+		printf("%s,%.2f,%.4f,%.0f,%.4f,%.0f,%.4f\n", names[i], median(ns[i], ROUNDS), median(ratio[i], ROUNDS),
+		       held[i].resident, held[i].resident / held[0].resident, held[i].own, held[i].own / held[0].own);
 	return 0;
 }
