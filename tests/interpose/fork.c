@@ -5,10 +5,12 @@
  * atfork: the same with prepare, parent and child handlers that allocate, registered before and after first use.
  * deep: children fork children, ten deep, without exec, and the daemon's double fork; each verifies inherited blocks.
  * cost: 1000 forks beside 64 threads that hold warm caches; prints the time (a peer run compares).
+ * cost-trimmed: the same, but each thread gives back what it holds before it idles.
  * A child that hangs is seen by its alarm: 10 s each.
  */
 #include "interpose/check.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -185,11 +187,13 @@ static void deep(void) {
 }
 
 static pthread_barrier_t warmed;
+static bool trims;
 static void *warm(void *unused) {
 	(void)unused;
 	void *slots[256];
 	for (size_t i = 0; i < 256; i++) slots[i] = malloc(i * 16 + 1);
 	for (size_t i = 0; i < 256; i++) free(slots[i]);
+	if (trims) malloc_trim(0);
 	pthread_barrier_wait(&warmed);
 	pthread_barrier_wait(&warmed);
 	return NULL;
@@ -219,6 +223,7 @@ int main(int argc, char **argv) {
 	else if (strcmp(which, "atfork") == 0) atfork();
 	else if (strcmp(which, "deep") == 0) deep();
 	else if (strcmp(which, "cost") == 0) cost();
-	else REQUIRE(false, "usage: fork locked|atfork|deep|cost");
+	else if ((trims = strcmp(which, "cost-trimmed") == 0)) cost();
+	else REQUIRE(false, "usage: fork locked|atfork|deep|cost|cost-trimmed");
 	return check_end();
 }
