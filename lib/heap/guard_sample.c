@@ -31,7 +31,7 @@ enum { SLOTS = 16, GAP_NS = 1000000 };
 
 static struct {
 	hypi_lock lock;
-	bool refused;            /* no address space for them, or not where it is limited */
+	_Atomic bool refused;    /* no address space for them, or not where it is limited */
 	hypi_span *records;      /* SLOTS of them; NULL: not made yet */
 	uint32_t first, count;   /* of `waiting` */
 	uint32_t waiting[SLOTS]; /* free slots; the one that was freed first comes next */
@@ -68,7 +68,7 @@ static bool make_slots(void) {
 static hypi_span *take_slot(void) {
 	hypi_span *span = NULL;
 	hypi_lock_take(&slots.lock);
-	if (slots.records == NULL && !slots.refused) slots.refused = !make_slots();
+	if (slots.records == NULL && !hypi_load_relaxed(&slots.refused)) hypi_store_relaxed(&slots.refused, !make_slots());
 	if (slots.count > 0) {
 		span = &slots.records[slots.waiting[slots.first]];
 		slots.first = (slots.first + 1) % SLOTS;
@@ -173,7 +173,7 @@ void hypi_guard_due(hypi_heap *heap, unsigned c) {
 	if (first) heap->guard_random = hypi_os.random ^ hypi_mix64((uintptr_t)heap);
 	heap->guard_random += UINT64_C(0x9e3779b97f4a7c15);
 	heap->until_guard = 1 + (uint32_t)(hypi_mix64(heap->guard_random) % (2 * (uint64_t)every));
-	if (first || heap->guard_armed || slots.refused) return;
+	if (first || heap->guard_armed || hypi_load_relaxed(&slots.refused)) return;
 	uint64_t now = hypi_os_now_ns(), before = hypi_load_relaxed(&next_ns);
 	if (now < before || !atomic_compare_exchange_strong_explicit(&next_ns, &before, now + GAP_NS, memory_order_relaxed,
 	                                                             memory_order_relaxed))
