@@ -116,7 +116,7 @@ static uint32_t smallest(const hypi_arena *arena, unsigned want) {
 /* Where to take 2^want slices: of the first places with dirty memory, which costs nothing more, the one that has most of
  * it; of equal ones that in the smallest free block. Without any, the smallest free block. */
 static uint32_t pick(const hypi_arena *arena, unsigned want) {
-	enum { LOOKS = 16, HOLES = 64 };
+	enum { LOOKS = 8, HOLES = 32 };
 	uint32_t best = HYPI_NO_SLICE, best_dirty = 0, looks = LOOKS, holes = HOLES;
 	unsigned best_order = 0;
 	for (uint32_t at = 0, end; at < arena->slices && looks > 0 && holes > 0; at = end) {
@@ -137,6 +137,7 @@ static uint32_t pick(const hypi_arena *arena, unsigned want) {
 		best = place;
 		best_dirty = dirty;
 		best_order = order;
+		if (dirty == 1u << want && order == want) break; /* none is better */
 	}
 	return best != HYPI_NO_SLICE ? best : smallest(arena, want);
 }

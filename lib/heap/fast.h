@@ -67,17 +67,17 @@ HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
 	if (HYP_UNLIKELY(hypi_window_of((uintptr_t)p) != heap->window)) return false;
 	hypi_entry entry = hypi_leaf_at(heap->leaf, (uintptr_t)p);
 	hypi_span *span = hypi_entry_span(entry);
-	size_t tag = hypi_entry_tag(entry);
-	if (!any || (int64_t)entry <= 0) { /* no span, or one whose tag has HYPI_TAG_HOME: the highest bit */
-		if (HYP_UNLIKELY(span == NULL) || HYP_UNLIKELY(hypi_load_relaxed(&span->owner) != heap)) return false;
-		tag &= ~HYPI_TAG_HOME;
-	}
+	size_t tag = hypi_entry_tag(entry) & ~HYPI_TAG_HOME;
+	if (HYP_UNLIKELY(span == NULL)) return false;
+	/* One branch of two conditions: each alone is as good as random in a program of mixed sizes, or of many threads. */
+	uintptr_t home = any ? (uintptr_t)((int64_t)entry >> 63) : UINTPTR_MAX; /* all bits of one that has HYPI_TAG_HOME */
+	if (HYP_UNLIKELY((((uintptr_t)hypi_load_relaxed(&span->owner) ^ (uintptr_t)heap) & home) != 0)) return false;
 	if (HYP_UNLIKELY(!hypi_span_lends(span, p))) return false;
 	hypi_block *block = hypi_load_relaxed(&heap->held);
 	size_t held_tag = hypi_load_relaxed(&heap->held_tag);
-	if (HYP_UNLIKELY(block == p)) return false; /* freed twice */
 #if HYP_CHECKS
-	if (HYP_UNLIKELY(!hypi_link_marked(block))) return false; /* written to since it was freed: hypi_free_slow tells */
+	/* Written to since it was freed: hypi_free_slow tells. (If it is `p`, its mark was seen above, or is gone.) */
+	if (HYP_UNLIKELY(!hypi_link_marked(block))) return false;
 #endif
 	if (HYP_LIKELY(tag < HYPI_TAG_HELD)) {
 		hypi_link_mark(p); /* until it is linked on */
