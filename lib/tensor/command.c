@@ -108,15 +108,15 @@ static int by_value(const void *a, const void *b) {
 }
 
 static double median(const double *samples, int n) {
-	double sorted[MOST_ROUNDS];
-	memcpy(sorted, samples, (size_t)n * sizeof *samples);
+	double sorted[MOST_ROUNDS] = {0};
+	for (int i = 0; i < n; i++) sorted[i] = samples[i];
 	qsort(sorted, (size_t)n, sizeof *sorted, by_value);
 	return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
 }
 
 /* Of each round's figure beside the mean of STREAM's before and after it. */
 static double median_ratio(const double *ours, const double *stream, int n) {
-	double ratios[MOST_ROUNDS];
+	double ratios[MOST_ROUNDS] = {0};
 	for (int i = 0; i < n; i++) ratios[i] = 2 * ours[i] / (stream[i] + stream[i + 1]);
 	return median(ratios, n);
 }
