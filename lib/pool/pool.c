@@ -13,6 +13,7 @@
 #include "base/option.h"
 #include "core/meta.h"
 #include "heap/fast.h"
+#include "heap/sample.h"
 #include "heap/stats.h"
 #include "pool/config.h"
 #include "pool/handle.h"
@@ -286,6 +287,13 @@ void hyp_pool_free(hyp_pool *pool, void *p) {
 	free_slow(pool, p);
 }
 
+/* A large block that changed its size where it is: to the sampler, freed and allocated. */
+static void resized(hyp_pool *pool, hypi_span *span, size_t bytes) {
+	hypi_heap *heap = hypi_heap_of(&pool->engine);
+	if (span->place == HYPI_PICKED) hypi_sample_free_large(span);
+	if (heap != NULL && hypi_sample_concerns(heap)) hypi_sample_large(heap, span, bytes);
+}
+
 void *hyp_pool_realloc(hyp_pool *pool, void *p, size_t bytes) {
 	if (p == NULL) return hyp_pool_malloc(pool, bytes);
 	hypi_span *span = span_of(pool, p, &misuse_realloc);
@@ -299,6 +307,7 @@ void *hyp_pool_realloc(hyp_pool *pool, void *p, size_t bytes) {
 	} else if (hypi_large_resize(&pool->engine, hypi_heap_of(&pool->engine), span, p, bytes) != NULL) {
 		if (pool->engine.zero_on_alloc && span->block_bytes > have)
 			memset((char *)p + have, 0, span->block_bytes - have);
+		if (span->block_bytes != have) resized(pool, span, bytes);
 		return p;
 	}
 	void *q = hyp_pool_malloc(pool, bytes);

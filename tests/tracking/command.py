@@ -139,6 +139,29 @@ def sampled_totals():
     check(true > 50 << 20 and abs(estimate - true) < 0.12 * true, (true, estimate))
 
 
+def forms():
+    """Every option of report and diff does what the manual says; run's summary as JSON; a budget by a list of known leaks."""
+    hypool("run", "--quiet", "--mean", "1", "--report", scratch("f"), "--", PROGRAMS["planted"], status=3)
+    data, text = report(scratch("f")), hypool("report", "--top", "1", scratch("f")).stdout
+    check("live at the end" in text and text.count("\n  100.0 %") + len(re.findall(r"^ +[\d.]+ % ", text, re.M)) <= 6, text)
+    check(len(hypool("report", "--top", "9", scratch("f")).stdout) > len(text))
+    folded = [line.rsplit(" ", 1) for line in hypool("report", "--folded", scratch("f")).stdout.splitlines()]
+    check(sum(int(size) for _, size in folded) == sum(s["live_bytes"] for s in data["sites"]))
+    hypool("report", "--html", scratch("f.html"), scratch("f"))
+    check("id=flame-live" in open(scratch("f.html"), encoding="utf-8").read())
+    hypool("report", "--html", scratch("nowhere/f.html"), scratch("f"), status=1)
+    check(len(json.loads(hypool("diff", "--json", "--top", "0", scratch("f"), scratch("f")).stdout)["sites"]) == 0)
+    done = json.loads(hypool("run", "--json", "--leaks", "--", PROGRAMS["planted"], status=3).stderr)
+    check(done["status"] == 3 and done["signal"] == 0 and done["lost_bytes"] > 3 << 20 and done["report"]["sites"], done)
+    with open(scratch("all-known"), "w", encoding="utf-8") as file:
+        file.write("leak:lost_\n")
+    hypool("run", "--quiet", "--max-leaks", "0", "--suppressions", scratch("all-known"), "--report", scratch("k"), "--",
+           PROGRAMS["planted"], status=3)
+    check(sum(s["lost_bytes"] for s in report(scratch("k"))["sites"]) == 0)
+    data = json.loads(hypool("run", "--quiet", "--option", "timeline:7ms", "--", COMMAND, "doctor", "--json").stdout)
+    check({o["name"]: o["value"] for o in data["options"]}["timeline"].startswith("7"), data["options"])
+
+
 def differ():
     hypool("run", "--quiet", "--mean", "1", "--report", scratch("a"), "--", PROGRAMS["planted"], "clean", status=3)
     hypool("run", "--quiet", "--mean", "1", "--report", scratch("b"), "--", PROGRAMS["planted"], status=3)
@@ -255,4 +278,4 @@ def documented():
             check(wanted in text, f"{name} has no --{option}")
 
 
-main([documented, statuses, signals, streams, formats, page, sampled_totals, differ, doctor, top, replay, refusals, by_options, bench, pages])
+main([documented, statuses, signals, streams, formats, page, sampled_totals, forms, differ, doctor, top, replay, refusals, by_options, bench, pages])

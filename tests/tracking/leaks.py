@@ -57,6 +57,20 @@ def exit_status():
     check(done.stdout == "planted\n", "what the program printed is lost")
 
 
+def at_intervals():
+    """While the program runs, a report now and then: what is lost grows from one to the next, up to the one at exit."""
+    done = preloaded(PROGRAMS["planted"], {"leaks": 1, "leak_interval": "100ms"}, "steadily", status=3)
+    reports = re.split(r"^(?=hypool: leaks: )", done.stderr, flags=re.M)[1:]
+    lost = [found(text).get("lost_steadily", (0, 0)) for text in reports]
+    check(len(lost) >= 3, done.stderr[-3000:])
+    check(lost == sorted(lost) and lost[0] < lost[-1], lost)
+    check(500 - lost[-1][0] <= 5 and lost[-1][1] == 200 * lost[-1][0], lost)
+    last = re.findall(r"first made (\d+) ms and last (\d+) ms", reports[-1])
+    check(any(int(b) - int(a) >= 500 for a, b in last), last)  # how it grew over time: from when to when
+    one = preloaded(PROGRAMS["planted"], {"leaks": 1}, "steadily", status=3)
+    check(one.stderr.count("hypool: leaks: ") == 1, one.stderr)
+
+
 def budget():
     hypool("run", "--quiet", "--max-leaks", "10M", "--", PROGRAMS["planted"], status=3)
     hypool("run", "--quiet", "--max-leaks", "0", "--report", scratch("r"), "--", PROGRAMS["planted"], status=3)
@@ -70,4 +84,4 @@ def budget():
     check("nothing is known of leaks" in done.stderr, done.stderr)
 
 
-main([at_exit, confidence, clean_is_quiet, suppressed, exit_status, budget])
+main([at_exit, confidence, clean_is_quiet, suppressed, exit_status, at_intervals, budget])

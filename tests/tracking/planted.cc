@@ -1,4 +1,5 @@
 // A program with planted leaks, and with much that only looks like one: found must be exactly the first kind.
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -53,6 +54,14 @@ PLANTED static void lost_and_known() { // 5 of 64 bytes, which a suppression nam
 	sink = nullptr;
 }
 
+PLANTED static void lost_steadily() { // 200 bytes every 2 ms, until a second has passed
+	for (int i = 0; i < 500; i++) {
+		sink = malloc(200);
+		std::this_thread::sleep_for(std::chrono::milliseconds(2));
+	}
+	sink = nullptr;
+}
+
 PLANTED static void keep_list() {
 	for (int i = 0; i < 1000; i++) {
 		node *x = new node;
@@ -76,6 +85,7 @@ PLANTED static void wipe_stack() {
 }
 
 int main(int argc, char **argv) {
+	if (argc > 1 && strcmp(argv[1], "steadily") == 0) return lost_steadily(), 3;
 	bool leaks = argc < 2 || strcmp(argv[1], "clean") != 0;
 	if (leaks) {
 		lost_objects();

@@ -1,6 +1,6 @@
 /*
  * Levels of single pools: one is followed and the others are not, whatever the process's level; call sites are apart by
- * pool in the report; leaks of one pool; a reset and a destroyed pool leave nothing behind.
+ * pool in the report; leaks of one pool; large blocks resized in place; a reset and a destroyed pool leave nothing behind.
  */
 #include "tracking/check.h"
 
@@ -111,6 +111,24 @@ static void leaks_of_one(hyp_pool *loud) {
 	      "the default pool lost nothing");
 }
 
+/* A large block that changes its size where it is counts with its new size, and not at all when it is freed. */
+static void resized_in_place(void) {
+	enum { MIB = 1 << 20 };
+	unsigned sites;
+	hyp_pool *pool = make("resized");
+	CHECK(hyp_tracking_set_pool_level(pool, HYP_TRACKING_DEBUG) == HYP_OK, "set");
+	char *p = hyp_pool_malloc(pool, 8 * MIB);
+	CHECK(p != NULL, "no memory");
+	near(live_of("resized", &sites), 8.0 * MIB, "as it was made");
+	CHECK(hyp_pool_realloc(pool, p, 3 * MIB) == p, "it shrinks where it is");
+	near(live_of("resized", &sites), 3.0 * MIB, "shrunk");
+	CHECK(hyp_pool_realloc(pool, p, 6 * MIB) == p, "it grows where it is");
+	near(live_of("resized", &sites), 6.0 * MIB, "grown");
+	hyp_pool_free(pool, p);
+	CHECK(live_of("resized", &sites) == 0, "it is gone");
+	hyp_pool_destroy(pool);
+}
+
 int main(void) {
 	unsigned sites;
 	hyp_pool *loud = make("loud"), *quiet = make("quiet");
@@ -118,6 +136,7 @@ int main(void) {
 	CHECK(hyp_tracking_set_pool_level(loud, (hyp_tracking_level)9) == HYP_ERR_INVALID, "no level");
 	one_is_followed(loud, quiet);
 	leaks_of_one(loud);
+	resized_in_place();
 	CHECK(hyp_pool_reset(loud) == HYP_OK && live_of("loud", &sites) <= 0, "a reset pool holds nothing");
 	fill(0, loud); /* at the addresses of before; the level stays through the reset */
 	CHECK(hyp_tracking_get_pool_level(loud) == HYP_TRACKING_DEBUG, "the level stays");

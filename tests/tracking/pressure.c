@@ -9,6 +9,7 @@
 #include <hypool/pool.h>
 #include <hypool/tracking.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -61,11 +62,22 @@ static hyp_pressure *open_with(hyp_pressure_config config) {
 	return p;
 }
 
+static unsigned threads(void) {
+	unsigned count = 0;
+	DIR *dir = opendir("/proc/self/task");
+	CHECK(dir != NULL, "/proc/self/task");
+	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
 static void fifo(void) {
 	char path[256];
 	snprintf(path, sizeof path, "%s/fifo", root);
 	CHECK(mkfifo(path, 0600) == 0, "mkfifo");
+	unsigned before = threads();
 	hyp_pressure *p = open_with((hyp_pressure_config){.watch = path, .hold_ms = 150});
+	CHECK(threads() == before, "no thread is made");
 	struct pollfd wait = {.fd = hyp_pressure_fd(p), .events = POLLIN};
 	CHECK(poll(&wait, 1, 0) == 0 && hyp_pressure_poll(p) == HYP_PRESSURE_NONE && calls == 0, "quiet at first");
 	int fd = open(path, O_WRONLY | O_NONBLOCK);
@@ -224,6 +236,18 @@ static void triggers(void) {
 	hyp_pressure_close(p);
 	p = open_with((hyp_pressure_config){.watch = "/dev/null"});
 	CHECK(read(fd, text, sizeof text) < 0, "/dev/null: do not watch");
+	hyp_pressure_close(p);
+	/* The process's group goes before the whole machine. */
+	char own[256];
+	put("proc/self/cgroup", "0::/stalls\n");
+	put("sys/fs/cgroup/stalls/memory.max", "max\n");
+	snprintf(own, sizeof own, "%s/sys/fs/cgroup/stalls/memory.pressure", root);
+	CHECK(mkfifo(own, 0600) == 0, "mkfifo");
+	int group = open(own, O_RDWR | O_NONBLOCK);
+	p = open_with((hyp_pressure_config){0});
+	CHECK(read(group, text, sizeof text) >= 20 && memcmp(text, "some ", 5) == 0, "the group is asked");
+	CHECK(read(fd, text, sizeof text) < 0, "the machine was not asked");
+	close(group);
 	hyp_pressure_close(p);
 	close(fd);
 	close(other);
