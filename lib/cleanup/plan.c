@@ -329,7 +329,7 @@ void hypi_plan_fini(hypi_plan *plan) {
 static bool map_plan(hypi_plan *plan, size_t handles, size_t slices) {
 	plan->vessel_capacity = (size_t)1 << hypi_log2_ceil(2 * (handles < slices ? handles : slices) + 32);
 	size_t vessels = plan->vessel_capacity * sizeof *plan->vessels, moves = handles * sizeof *plan->moves;
-	size_t classes = (HYPI_CLASSES + 1) * sizeof *plan->by_handle, order = handles * sizeof *plan->order;
+	size_t classes = (HYPI_CLASSES + 1) * sizeof *plan->by_handle, order = handles * sizeof(void *);
 	plan->mapped_bytes = hypi_round_up(vessels + 2 * moves + order + classes, hypi_os.page_bytes);
 	char *p = hypi_os_map(plan->mapped_bytes, hypi_os.page_bytes);
 	if (p == NULL) return false;
