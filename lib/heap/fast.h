@@ -70,7 +70,7 @@ HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
 	size_t tag = hypi_entry_tag(entry) & ~HYPI_TAG_HOME;
 	if (HYP_UNLIKELY(span == NULL)) return false;
 	/* One branch of two conditions: each alone is as good as random in a program of mixed sizes, or of many threads. */
-	uintptr_t home = any ? (uintptr_t)((int64_t)entry >> 63) : UINTPTR_MAX; /* all bits of one that has HYPI_TAG_HOME */
+	uintptr_t home = any ? 0 - (entry >> 63) : UINTPTR_MAX; /* all bits of one that has HYPI_TAG_HOME */
 	if (HYP_UNLIKELY((((uintptr_t)hypi_load_relaxed(&span->owner) ^ (uintptr_t)heap) & home) != 0)) return false;
 	if (HYP_UNLIKELY(!hypi_span_lends(span, p))) return false;
 	hypi_block *block = hypi_load_relaxed(&heap->held);
