@@ -44,10 +44,11 @@ hyp_status hyp_handle_alloc(hyp_pool *pool, size_t bytes, size_t alignment, int 
 	hypi_store_relaxed(&slot->device, (uint16_t)device);
 	hypi_store_relaxed(&slot->align_log2, (uint8_t)hypi_log2_floor(alignment));
 	hypi_store_relaxed(&slot->small, block.small);
+	/* The name comes first: from the state on, compaction may hold the block, and takes the name away. */
 	uint64_t state = hypi_load_relaxed(&slot->state) | HYPI_SLOT_LIVE;
-	hypi_store_release(&slot->state, state); /* pairs with the acquire in lock and hold */
 	hyp_handle handle = (state >> 32) << 32 | hypi_slot_no_name(hypi_load_relaxed(&slot->name));
 	hypi_store_relaxed(&slot->name, handle);
+	hypi_store_release(&slot->state, state); /* pairs with the acquire in lock and hold */
 	*ret_handle = handle;
 	return HYP_OK;
 }
