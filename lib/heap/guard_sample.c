@@ -92,8 +92,9 @@ static void count_page(bool freed) {
 }
 
 static void *slot_alloc(size_t bytes, size_t alignment) {
-	size_t page = hypi_os.page_bytes, body = hypi_round_up(bytes == 0 ? 1 : bytes, alignment < 16 ? 16 : alignment);
-	if (body > page || alignment > page) return NULL;
+	size_t page = hypi_os.page_bytes;
+	if (bytes > page || alignment > page) return NULL;
+	size_t body = hypi_round_up(bytes == 0 ? 1 : bytes, alignment < 16 ? 16 : alignment);
 	int saved = errno;
 	hypi_span *span = take_slot();
 	if (span == NULL || hypi_os_commit((void *)page_of(span), page) != HYP_OK) {
