@@ -94,7 +94,8 @@ START_TEST(what_lives) {
 	read_back(fd, text, sizeof text);
 	ck_assert_msg(strstr(text, "pool \"tracked\"") != NULL, "%s", text);
 	ck_assert_ptr_nonnull(strstr(text, "in 50 blocks live, 1 of them by handle"));
-	ck_assert_ptr_nonnull(strstr(text, "29 blocks of 112 bytes"));
+	/* One that the sampler picked, once in some 300 runs, lies elsewhere. */
+	ck_assert(strstr(text, "29 blocks of 112 bytes") != NULL || strstr(text, "28 blocks of 112 bytes") != NULL);
 	ck_assert_ptr_nonnull(strstr(text, "bytes in large blocks"));
 	ck_assert_ptr_nonnull(strstr(text, "by:\n    #0"));
 	ck_assert_uint_eq(picks_live(), picks); /* they went with the pool */
