@@ -36,7 +36,7 @@ static struct {
 	uint32_t first, count;   /* of `waiting` */
 	uint32_t waiting[SLOTS]; /* free slots; the one that was freed first comes next */
 } slots;
-static _Atomic uint64_t next_ns; /* before which nothing is sampled */
+static _Atomic uint64_t next_ns; /* before which nothing is sampled: a rate, which orders nothing else */
 
 static size_t stride(void) { return hypi_round_up(2 * hypi_os.page_bytes, HYPI_SLICE_BYTES); }
 static uintptr_t page_of(const hypi_span *span) { return hypi_round_down(span->base, hypi_os.page_bytes); }
@@ -68,6 +68,7 @@ static bool make_slots(void) {
 static hypi_span *take_slot(void) {
 	hypi_span *span = NULL;
 	hypi_lock_take(&slots.lock);
+	/* Once in a process's life the lock is held over the calls that make the slots. */
 	if (slots.records == NULL && !hypi_load_relaxed(&slots.refused)) hypi_store_relaxed(&slots.refused, !make_slots());
 	if (slots.count > 0) {
 		span = &slots.records[slots.waiting[slots.first]];

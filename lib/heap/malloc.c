@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { MOST_STRAYS = 32, GROWS_FROM = 1 << 15, GROWS_TO = 1 << 23 };
+enum { MOST_STRAYS = 32, GROWS_FROM = 1 << 15, GROWS_SHARE = 8 };
 
 /* ---- allocate ---- */
 
@@ -176,16 +176,21 @@ static size_t room_for(size_t have, size_t bytes) {
 }
 
 /* One of more than two slices that grows becomes a large block, where as much as it needs lies free behind it: from then
- * on it grows where it is. (As a small block it would leave a used span behind at each class: lists of a program in
- * Python cost 17,000 page faults more.) */
+ * on it grows where it is. (As a small block it would leave a used span behind at each class: docs/design/heap.md, 14.) */
 static bool grows(const hypi_engine *engine, size_t have, size_t bytes) {
 	return engine == &hypi_default_engine && !hypi_hardens(engine) && have >= GROWS_FROM && have < bytes &&
-	       bytes <= GROWS_TO;
+	       bytes <= engine->large.arena_bytes / GROWS_SHARE;
 }
 
 static void *place_for(hypi_engine *engine, size_t have, size_t bytes) {
-	if (grows(engine, have, bytes))
-		return alloc_large(engine, hypi_self.heap, bytes, (size_t)2 << hypi_log2_ceil(bytes), false);
+	if (grows(engine, have, bytes)) {
+		int saved = errno;
+		void *q = alloc_large(engine, hypi_self.heap, bytes, (size_t)2 << hypi_log2_ceil(bytes), false);
+		if (q != NULL) return q;
+		/* One without so much room behind it may be there still: the request has not failed. */
+		hypi_add_relaxed(&engine->failures, UINT64_MAX);
+		errno = saved;
+	}
 	size_t room = room_for(have, bytes);
 	if (engine == &hypi_default_engine) return hypi_alloc(room);
 	return hypi_engine_alloc(engine, hypi_heap_for(engine), room, 1, false);
@@ -203,12 +208,6 @@ static void *move(hypi_engine *engine, void *p, size_t have, size_t bytes) {
 	if (moved != HYP_OK) memcpy(q, p, kept);
 	hypi_free(p);
 	return q;
-}
-
-/* A large block that changed its size where it is: to the sampler, freed and allocated. */
-static void resized(hypi_span *span, size_t bytes) {
-	if (span->place == HYPI_PICKED) hypi_sample_free_large(span);
-	if (hypi_self.heap != NULL && hypi_sample_concerns(hypi_self.heap)) hypi_sample_large(hypi_self.heap, span, bytes);
 }
 
 /* The ordinary case of a block that stays where it is: small, and the thread's own. */
@@ -239,7 +238,7 @@ void *hyp_realloc(void *p, size_t bytes) {
 	} else {
 		void *q = hypi_large_resize(engine, hypi_heap_of(engine), span, p, bytes);
 		if (q != NULL) {
-			if (span->block_bytes != have) resized(span, bytes);
+			if (span->block_bytes != have) hypi_sample_resized(hypi_self.heap, span, bytes);
 			return q;
 		}
 	}

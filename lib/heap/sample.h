@@ -101,6 +101,12 @@ void hypi_sample_large(hypi_heap *heap, hypi_span *span, size_t asked);
 void hypi_sample_free_small(hypi_span *span, void *p);
 void hypi_sample_free_large(hypi_span *span);
 
+/* A large block changed its size where it is: as freed, and allocated. `heap`: the caller's, or NULL. */
+HYP_INLINE void hypi_sample_resized(hypi_heap *heap, hypi_span *span, size_t asked) {
+	if (span->place == HYPI_PICKED) hypi_sample_free_large(span);
+	if (heap != NULL && hypi_sample_concerns(heap)) hypi_sample_large(heap, span, asked);
+}
+
 /* Owner: brings `until` up to date with the list's `allocs`, and after those were set back. */
 void hypi_sample_settle(hypi_heap *heap, unsigned c);
 void hypi_sample_rebase(hypi_heap *heap, unsigned c);

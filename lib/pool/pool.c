@@ -287,13 +287,6 @@ void hyp_pool_free(hyp_pool *pool, void *p) {
 	free_slow(pool, p);
 }
 
-/* A large block that changed its size where it is: to the sampler, freed and allocated. */
-static void resized(hyp_pool *pool, hypi_span *span, size_t bytes) {
-	hypi_heap *heap = hypi_heap_of(&pool->engine);
-	if (span->place == HYPI_PICKED) hypi_sample_free_large(span);
-	if (heap != NULL && hypi_sample_concerns(heap)) hypi_sample_large(heap, span, bytes);
-}
-
 void *hyp_pool_realloc(hyp_pool *pool, void *p, size_t bytes) {
 	if (p == NULL) return hyp_pool_malloc(pool, bytes);
 	hypi_span *span = span_of(pool, p, &misuse_realloc);
@@ -307,7 +300,7 @@ void *hyp_pool_realloc(hyp_pool *pool, void *p, size_t bytes) {
 	} else if (hypi_large_resize(&pool->engine, hypi_heap_of(&pool->engine), span, p, bytes) != NULL) {
 		if (pool->engine.zero_on_alloc && span->block_bytes > have)
 			memset((char *)p + have, 0, span->block_bytes - have);
-		if (span->block_bytes != have) resized(pool, span, bytes);
+		if (span->block_bytes != have) hypi_sample_resized(hypi_heap_of(&pool->engine), span, bytes);
 		return p;
 	}
 	void *q = hyp_pool_malloc(pool, bytes);

@@ -401,17 +401,22 @@ START_TEST(relief) {
 	ck_assert_uint_eq(r.stages, HYP_RELIEF_STAGES);
 	ck_assert(asked == 3 && order[0] == 1 && order[1] == 2 && order[2] == 3); /* by priority */
 	ck_assert_uint_eq(r.claimed_bytes, 8 << 20);
-	if (!HYP_HAVE_SANITIZER) {
-		ck_assert_uint_ge(r.resident_bytes[HYP_RELIEF_RECLAIMERS], 7 << 20);
-		ck_assert_uint_ge(r.resident_bytes[HYP_RELIEF_COMPACTION], 4 << 20);
-		ck_assert_uint_ge(before - resident(), 40 << 20);
-	}
-	check_sparse(pool);
+	if (!HYP_HAVE_SANITIZER) ck_assert_uint_ge(r.resident_bytes[HYP_RELIEF_RECLAIMERS], 7 << 20);
 	asked = 0;
 	hyp_cleanup_remove(id);
 	hyp_cleanup_remove(empty_id);
-	ck_assert_int_eq(hyp_cleanup_relieve(UINT64_MAX, &r), HYP_OK);
+	/* On a busy machine the budget cuts a compaction short: the next one goes on there. */
+	uint64_t won = r.resident_bytes[HYP_RELIEF_COMPACTION];
+	for (int i = 0; i < 100 && (i == 0 || won < 4 << 20); i++) {
+		ck_assert_int_eq(hyp_cleanup_relieve(UINT64_MAX, &r), HYP_OK);
+		won += r.resident_bytes[HYP_RELIEF_COMPACTION];
+	}
 	ck_assert_int_eq(asked, 0);
+	if (!HYP_HAVE_SANITIZER) {
+		ck_assert_uint_ge(won, 4 << 20);
+		ck_assert_uint_ge(before - resident(), 40 << 20);
+	}
+	check_sparse(pool);
 	hyp_pool_destroy(pool);
 	r.struct_bytes = 3;
 	ck_assert_int_eq(hyp_cleanup_relieve(1, &r), HYP_ERR_INVALID);

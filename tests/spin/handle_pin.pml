@@ -2,6 +2,7 @@
  * handle_pin.pml: how a handle's block is pinned by its owner without a barrier, and taken by others: a model for spin.
  *
  * Modelled, one atomic step for each atomic access of the code (lib/pool/handle.c):
+ *   hyp_handle_alloc   the owner: name := handle, then LIVE in the state, from which on others may hold the block
  *   hyp_handle_lock    the owner: name == handle, local + 1, signal fence, name == handle once more, else local - 1
  *   hyp_handle_unlock  the owner: local - 1
  *   lock_shared, unlock_shared  another thread: compare-and-swap of the state's count
@@ -10,7 +11,8 @@
  *
  * The owner's store to `local` goes through a store buffer of one entry, as x86 and ARM have it: it is written to memory
  * at any later time (drain_store), at the latest when the owner stores again. The barrier empties it (membarrier
- * interrupts every running thread). Its own loads of `local` see the buffer. `name` is stored by the holder alone.
+ * interrupts every running thread). Its own loads of `local` see the buffer. After the start
+ * `name` is stored by the holder alone.
  *
  * Properties: while the owner or another thread uses the address, nobody moves or frees the block (asserts in use), two
  * never hold it at once; a freed handle locks nobody; the pins of a block that is freed add up to none.
@@ -18,14 +20,14 @@
  * Not modelled: the owner's own free, which is one compare-and-swap on its own thread; the list of free slots (handle_slots.pml).
  *
  * BUG=1 leaves the barrier out; BUG=2 looks at `local` before the name is taken away only; BUG=3: the owner does not look
- * at the name again; BUG=4: let_go clears HELD of a block that was freed. Each must make spin find an error.
+ * at the name again; BUG=4: let_go clears HELD of a block that was freed; BUG=5: the block is live before it has its name. Each must make spin find an error.
  */
 #ifndef BUG
 #define BUG 0
 #endif
 
-bool name = true;     /* slot->name is the handle */
-bool live = true;     /* LIVE in slot->state, in the handle's generation */
+bool name = false;    /* slot->name is the handle */
+bool live = false;    /* LIVE in slot->state, in the handle's generation */
 bool held = false;    /* HELD there */
 byte count = 0;       /* others' locks there */
 byte local_mem = 0;   /* slot->local as memory has it */
@@ -53,6 +55,13 @@ inline use() {
 
 active proctype owner() {
 	byte rounds = 0;
+#if BUG == 5
+	live = true;
+	name = true;
+#else
+	name = true;
+	live = true;
+#endif
 	do
 	:: rounds == 2 -> break
 	:: rounds < 2 ->
