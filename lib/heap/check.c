@@ -164,10 +164,21 @@ static const char *compare(const hypi_engine *engine, const tally *heaps, const 
 	return NULL;
 }
 
+/* In a forked child: what a thread was changing when it was left behind can not be counted. */
+static bool lost_any(const hypi_engine *engine) {
+	for (hypi_heap *heap = engine->heaps; heap != NULL; heap = heap->next)
+		if (hypi_load_relaxed(&heap->state) == HYPI_HEAP_LOST) return true;
+	return false;
+}
+
 const char *hypi_engine_check(hypi_engine *engine) {
 	tally heaps = {0}, arenas = {0};
 	const char *wrong = NULL;
 	hypi_lock_take(&engine->lock);
+	if (lost_any(engine)) {
+		hypi_unlock(&engine->lock);
+		return hypi_large_pool_check(&engine->large);
+	}
 	for (hypi_heap *heap = engine->heaps; heap != NULL && wrong == NULL; heap = heap->next) {
 		wrong = hypi_heap_check(heap);
 		if (wrong == NULL) wrong = check_bins(heap, &heaps);

@@ -212,8 +212,7 @@ static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 
 void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
 	if (++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
-	bool was_busy = heap->busy, fresh = false;
-	heap->busy = true;
+	bool was_busy = hypi_heap_enter(heap), fresh = false;
 	hypi_list *list = &heap->lists[c];
 	hypi_block *block = NULL;
 	if (list->head != NULL || (heap->sampler != NULL && hypi_sample_rest(heap, c)) || refill(heap, c, &fresh)) {
@@ -224,7 +223,7 @@ void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
 	/* The first block off a fresh carving holds nothing but its two words. */
 	if (fresh && block != NULL) block->twin = 0;
 	*ret_zeroed = fresh;
-	heap->busy = was_busy;
+	hypi_heap_leave(heap, was_busy);
 	return block;
 }
 
@@ -278,12 +277,11 @@ void hypi_heap_event(hypi_heap *heap, unsigned c) {
 	uint32_t limit = bin->limit, length = hypi_list_length(heap, c);
 	if (length > limit) {
 		if (only_frees && limit > LEAST_LIMIT) bin->limit -= limit / 16;
-		bool was_busy = heap->busy;
-		heap->busy = true;
+		bool was_busy = hypi_heap_enter(heap);
 		uint32_t batch = length - limit;
 		give_blocks(heap, c, batch < RETURN_BATCH ? batch : RETURN_BATCH);
 		bin->returned = true;
-		heap->busy = was_busy;
+		hypi_heap_leave(heap, was_busy);
 	}
 	hypi_list_arm(heap, c);
 	if (++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
@@ -343,8 +341,7 @@ void hypi_heap_shelve(hypi_heap *heap) {
 }
 
 void hypi_heap_trim(hypi_heap *heap) {
-	bool was_busy = heap->busy;
-	heap->busy = true;
+	bool was_busy = hypi_heap_enter(heap);
 	hypi_guard_disarm(heap);
 	hypi_heap_settle(heap);
 	hypi_heap_drain(heap);
@@ -352,7 +349,7 @@ void hypi_heap_trim(hypi_heap *heap) {
 		if (holds_any(heap, c)) give_class(heap, c);
 	hypi_remote_flush(heap);
 	hypi_large_cache_flush(heap, UINT64_MAX);
-	heap->busy = was_busy;
+	hypi_heap_leave(heap, was_busy);
 }
 
 /* Classes that nobody asked for since the last time return what they hold. */
@@ -369,11 +366,11 @@ void hypi_heap_look(hypi_heap *heap) {
 	heap->ticks = 0;
 	uint64_t now = hypi_os_now_coarse_ms();
 	if (now < heap->look_ms) return;
-	bool first = heap->look_ms == 0, was_busy = heap->busy;
+	bool first = heap->look_ms == 0;
 	uint64_t decay = heap->engine->large.decay_ms;
 	heap->look_ms = now + decay / 4 + 1;
 	if (first) return;
-	heap->busy = true;
+	bool was_busy = hypi_heap_enter(heap);
 	hypi_guard_disarm(heap);
 	hypi_heap_settle(heap);
 	hypi_heap_drain(heap);
@@ -382,7 +379,7 @@ void hypi_heap_look(hypi_heap *heap) {
 	hypi_remote_flush(heap);
 	hypi_large_cache_flush(heap, now >= decay / 2 ? now - decay / 2 : 0);
 	hypi_large_pool_tick(&heap->engine->large, now);
-	heap->busy = was_busy;
+	hypi_heap_leave(heap, was_busy);
 	hypi_sample_look(now);
 }
 

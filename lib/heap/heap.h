@@ -111,6 +111,7 @@ typedef struct hypi_heap {
 	hypi_span *cache[HYPI_CACHE_ENTRIES]; /* oldest first */
 	uint32_t cached;
 	size_t cached_bytes;
+	_Atomic(hypi_span *) pushing;           /* on its owner's pending stack, where a fork may come in between */
 	struct hypi_sampler *sampler;           /* NULL: nothing is picked (heap/sample.h) */
 	uint32_t sample_generation;             /* of the last change that the heap knows */
 	struct hypi_quarantine *quarantine;     /* freed blocks that wait (heap/harden.h); owner; NULL: none */
@@ -295,6 +296,19 @@ void hypi_heap_trim(hypi_heap *heap);
 /* For a heap that is about to lose its thread: from now on even a span that is being carved goes back when it is empty. */
 void hypi_heap_shelve(hypi_heap *heap);
 
+/* Around what changes a heap in more than one step: a fork in between leaves the heap to nobody in the child. */
+HYP_INLINE bool hypi_heap_enter(hypi_heap *heap) {
+	bool was_busy = heap->busy;
+	heap->busy = true;
+	atomic_signal_fence(memory_order_seq_cst);
+	return was_busy;
+}
+
+HYP_INLINE void hypi_heap_leave(hypi_heap *heap, bool was_busy) {
+	atomic_signal_fence(memory_order_seq_cst);
+	heap->busy = was_busy;
+}
+
 /* ---- frees of other threads (heap/remote.c) ---- */
 
 /* `heap`: the caller's, or NULL: then the block is pushed at once. */
@@ -302,6 +316,8 @@ void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block);
 /* The same, of a block whose free was counted before. */
 void hypi_remote_send(hypi_heap *heap, hypi_span *span, hypi_block *block);
 void hypi_remote_flush(hypi_heap *heap);
+/* In a forked child, for the heap of a thread that is not in it: finishes the push that the fork cut, if any. */
+void hypi_remote_forked(hypi_heap *heap);
 /* Any thread: looks after an orphan for a moment, as long as something lies on its pending stack. */
 void hypi_heap_reclaim(hypi_heap *heap);
 /* Collects what others freed; returns whether any span was looked at. */

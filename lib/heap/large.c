@@ -166,7 +166,9 @@ void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_
 	hypi_span *span = NULL;
 	if (!huge && heap != NULL) {
 		if (++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
+		bool was_busy = hypi_heap_enter(heap);
 		span = cache_take(heap, slices, alignment);
+		hypi_heap_leave(heap, was_busy);
 	}
 	if (span == NULL)
 		span = huge ? map_huge(engine, usable, alignment, &zeroed) : take_run(engine, slices, alignment, &zeroed);
@@ -189,8 +191,13 @@ no_memory:
 void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span) {
 	int saved = errno;
 	count_free(engine, heap, span->block_bytes);
-	if (heap == NULL || hypi_load_relaxed(&span->kind) == HYPI_SPAN_HUGE || !cache_put(heap, span))
-		release(engine, span);
+	bool kept = false;
+	if (heap != NULL && hypi_load_relaxed(&span->kind) != HYPI_SPAN_HUGE) {
+		bool was_busy = hypi_heap_enter(heap);
+		kept = cache_put(heap, span);
+		hypi_heap_leave(heap, was_busy);
+	}
+	if (!kept) release(engine, span);
 	if (heap != NULL && ++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
 	errno = saved;
 }

@@ -23,19 +23,36 @@ void hypi_heap_reclaim(hypi_heap *heap) {
 	} while (atomic_load(&heap->pending) != NULL);
 }
 
-static void push(hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t count) {
+static void stack(hypi_heap *owner, hypi_span *span) {
+	hypi_span *top = hypi_load_relaxed(&owner->pending);
+	do hypi_store_relaxed(&span->pending_next, top);
+	while (!atomic_compare_exchange_weak(&owner->pending, &top, span)); /* pairs with the acquire in hypi_heap_drain */
+}
+
+/* `heap`: the caller's, or NULL. */
+static void push(hypi_heap *heap, hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t count) {
 	hypi_heap *owner = hypi_load_relaxed(&span->owner);
-	if (hypi_span_push_remote(span, head, tail, count)) {
-		hypi_span *top = hypi_load_relaxed(&owner->pending);
-		do hypi_store_relaxed(&span->pending_next, top);
-		while (
-			!atomic_compare_exchange_weak(&owner->pending, &top, span)); /* pairs with the acquire in hypi_heap_drain */
-	}
+	if (heap != NULL) hypi_store_relaxed(&heap->pushing, span);
+	atomic_signal_fence(memory_order_seq_cst); /* for hypi_remote_forked */
+	if (hypi_span_push_remote(span, head, tail, count)) stack(owner, span);
+	atomic_signal_fence(memory_order_seq_cst);
+	if (heap != NULL) hypi_store_relaxed(&heap->pushing, NULL);
 	if (HYP_UNLIKELY(atomic_load(&owner->state) == HYPI_HEAP_ORPHAN)) hypi_heap_reclaim(owner);
 }
 
-static void push_entry(hypi_outbox_entry *entry) {
-	push(entry->span, entry->head, entry->tail, entry->count);
+void hypi_remote_forked(hypi_heap *heap) {
+	hypi_span *span = hypi_load_relaxed(&heap->pushing);
+	if (span == NULL) return;
+	hypi_store_relaxed(&heap->pushing, NULL);
+	if ((hypi_load_relaxed(&span->remote) & HYPI_PENDING) == 0) return;
+	hypi_heap *owner = hypi_load_relaxed(&span->owner);
+	const hypi_span *on = hypi_load_relaxed(&owner->pending);
+	while (on != NULL && on != span) on = hypi_load_relaxed(&on->pending_next);
+	if (on == NULL) stack(owner, span);
+}
+
+static void push_entry(hypi_heap *heap, hypi_outbox_entry *entry) {
+	push(heap, entry->span, entry->head, entry->tail, entry->count);
 	entry->span = NULL;
 }
 
@@ -45,25 +62,32 @@ void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block) {
 	hypi_remote_send(heap, span, block);
 }
 
-void hypi_remote_send(hypi_heap *heap, hypi_span *span, hypi_block *block) {
-	if (heap == NULL || span->block_bytes > HYPI_OUTBOX_BYTES / 2) {
-		push(span, block, block, 1);
-		return;
-	}
+static void put_out(hypi_heap *heap, hypi_span *span, hypi_block *block) {
 	size_t slot = ((uintptr_t)span >> 7) ^ ((uintptr_t)span >> 12);
 	hypi_outbox_entry *entry = &heap->outbox[slot & (HYPI_OUTBOX_ENTRIES - 1)];
 	if (entry->span == span) {
 		hypi_link_set(block, entry->head);
 		entry->head = block;
-		if (++entry->count * span->block_bytes >= HYPI_OUTBOX_BYTES) push_entry(entry);
+		if (++entry->count * span->block_bytes >= HYPI_OUTBOX_BYTES) push_entry(heap, entry);
 		return;
 	}
-	if (entry->span != NULL) push_entry(entry);
+	if (entry->span != NULL) push_entry(heap, entry);
 	hypi_link_set(block, NULL); /* marks it free until the push links it on */
 	*entry = (hypi_outbox_entry){.span = span, .head = block, .tail = block, .count = 1};
 }
 
+void hypi_remote_send(hypi_heap *heap, hypi_span *span, hypi_block *block) {
+	if (heap == NULL) {
+		push(NULL, span, block, block, 1);
+		return;
+	}
+	bool was_busy = hypi_heap_enter(heap);
+	if (span->block_bytes > HYPI_OUTBOX_BYTES / 2) push(heap, span, block, block, 1);
+	else put_out(heap, span, block);
+	hypi_heap_leave(heap, was_busy);
+}
+
 void hypi_remote_flush(hypi_heap *heap) {
 	for (unsigned i = 0; i < HYPI_OUTBOX_ENTRIES; i++)
-		if (heap->outbox[i].span != NULL) push_entry(&heap->outbox[i]);
+		if (heap->outbox[i].span != NULL) push_entry(heap, &heap->outbox[i]);
 }

@@ -170,6 +170,7 @@ static void fork_child(void) {
 		e->orphans = NULL;
 		for (hypi_heap *heap = e->heaps; heap != NULL; heap = heap->next) {
 			if (heap == hypi_heap_of(e) || heap == e->limbo || heap == hypi_load_relaxed(&e->sampled)) continue;
+			hypi_remote_forked(heap);
 			bool lost = heap->busy || hypi_load_relaxed(&heap->state) == HYPI_HEAP_LOST;
 			hypi_store_relaxed(&heap->state, lost ? HYPI_HEAP_LOST : HYPI_HEAP_ORPHAN);
 			if (lost) continue;

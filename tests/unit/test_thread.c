@@ -6,6 +6,8 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { BLOCKS = 4000, FEW = 8 };
 
@@ -87,5 +89,75 @@ START_TEST(its_lists_are_short) {
 }
 END_TEST
 
+/* Half of hypi_remote_free: the block is on its span, and the span not yet on its owner's stack. */
+static void *push_half(void *context) {
+	pthread_barrier_t *turns = context;
+	hyp_free(hyp_malloc(64));
+	hypi_span *span = hypi_span_at(blocks[0]);
+	hypi_count_add(&hypi_self.heap->bins[span->class_index].sent, 1);
+	hypi_link_set(blocks[0], NULL);
+	hypi_store_relaxed(&hypi_self.heap->pushing, span);
+	HOLDS(hypi_span_push_remote(span, blocks[0], blocks[0], 1));
+	pthread_barrier_wait(turns);
+	pthread_barrier_wait(turns);
+	return NULL;
+}
+
+START_TEST(a_push_that_a_fork_cut) {
+	pthread_t thread;
+	pthread_barrier_t turns;
+	HOLDS(pthread_barrier_init(&turns, NULL, 2) == 0);
+	blocks[0] = hyp_malloc(3000);
+	HOLDS(pthread_create(&thread, NULL, push_half, &turns) == 0);
+	pthread_barrier_wait(&turns);
+	pid_t child = fork();
+	if (child == 0) {
+		if (hypi_engine_check(&hypi_default_engine) != NULL) _exit(2);
+		if (!hypi_heap_drain(hypi_heap_mine())) _exit(3);
+		if (hypi_span_at(blocks[0]) != NULL &&
+		    hypi_chain_count(hypi_load_relaxed(&hypi_span_at(blocks[0])->remote)) != 0)
+			_exit(4);
+		_exit(hypi_engine_check(&hypi_default_engine) == NULL ? 0 : 5);
+	}
+	int status = 0;
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+	pthread_barrier_wait(&turns);
+	pthread_join(thread, NULL);
+}
+END_TEST
+
+/* A thread that a fork leaves inside the outbox leaves its heap to nobody in the child. */
+static void *stay_inside(void *context) {
+	pthread_barrier_t *turns = context;
+	hyp_free(hyp_malloc(64));
+	hypi_self.heap->busy = true;
+	pthread_barrier_wait(turns);
+	pthread_barrier_wait(turns);
+	hypi_self.heap->busy = false;
+	return NULL;
+}
+
+START_TEST(a_heap_that_a_fork_left_inside) {
+	pthread_t thread;
+	pthread_barrier_t turns;
+	HOLDS(pthread_barrier_init(&turns, NULL, 2) == 0);
+	HOLDS(pthread_create(&thread, NULL, stay_inside, &turns) == 0);
+	pthread_barrier_wait(&turns);
+	const hypi_heap *theirs = hypi_default_engine.heaps;
+	pid_t child = fork();
+	if (child == 0) {
+		if (hypi_load_relaxed(&theirs->state) != HYPI_HEAP_LOST) _exit(2);
+		if (hypi_engine_check(&hypi_default_engine) != NULL) _exit(3);
+		_exit(hypi_heap_acquire(&hypi_default_engine) != theirs ? 0 : 4);
+	}
+	int status = 0;
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+	pthread_barrier_wait(&turns);
+	pthread_join(thread, NULL);
+}
+END_TEST
+
 UNIT_MAIN("thread", one_that_only_frees_gets_a_heap, one_that_frees_little_gets_none, one_that_only_frees_keeps_little,
-          its_lists_are_short)
+          its_lists_are_short, a_push_that_a_fork_cut, a_heap_that_a_fork_left_inside)
