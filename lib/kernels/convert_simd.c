@@ -70,8 +70,35 @@ CONVERT(f32_from_bf16, float, uint16_t, vf_store, load_bf16, f32_of_bf16)
 
 /* ---- Transposing copies of 4-byte elements ------------------------------------------------------------------------ */
 
-/* Blocks of VF_LANES x VF_LANES in registers. A band of destination rows as wide as a cache line is written along, so
- * that each line is completed while it is in the first cache, and pages of the destination change slowly. */
+/* Blocks of TURN x TURN in registers. With AVX-512 too they are of 32-byte vectors: rows are often 32-byte aligned and no
+ * more, so that a 64-byte one lies in two lines; and its shuffles take two steps on some processors. */
+#if VF_LANES == 16
+#define TURN 8
+HYP_INLINE void transpose_block(float *d, size_t dst_stride, const float *s, size_t src_stride) {
+	__m256 r[8], t[8];
+	HYP_UNROLL
+	for (size_t i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(s + i * src_stride);
+	HYP_UNROLL
+	for (size_t i = 0; i < 8; i += 2) {
+		t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+		t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+	}
+	HYP_UNROLL
+	for (size_t i = 0; i < 8; i += 4) {
+		HYP_UNROLL
+		for (size_t j = 0; j < 2; j++) {
+			r[i + 2 * j] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+			r[i + 2 * j + 1] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0xee);
+		}
+	}
+	HYP_UNROLL
+	for (size_t i = 0; i < 4; i++) {
+		_mm256_storeu_ps(d + i * dst_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+		_mm256_storeu_ps(d + (i + 4) * dst_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+	}
+}
+#else
+#define TURN VF_LANES
 HYP_INLINE void transpose_block(float *d, size_t dst_stride, const float *s, size_t src_stride) {
 	vf r[VF_LANES];
 	HYP_UNROLL
@@ -80,22 +107,21 @@ HYP_INLINE void transpose_block(float *d, size_t dst_stride, const float *s, siz
 	HYP_UNROLL
 	for (size_t i = 0; i < VF_LANES; i++) vf_store(d + i * dst_stride, r[i]);
 }
+#endif
 
-#define LINE_ELEMENTS 16 /* floats in a cache line */
-#define BAND_ROWS 64     /* source rows at a time: their lines fit the first cache, their pages its TLB */
+/* Source rows at a time: their lines stay in the first cache until all their columns are read, and a destination row is
+ * written along for eight lines. */
+#define BAND_ROWS 128
 
 static void transpose_f32(void *dst, size_t dst_stride, const void *src, size_t src_stride, size_t rows, size_t cols) {
 	float *d = dst;
 	const float *s = src;
-	size_t whole_rows = rows / VF_LANES * VF_LANES, whole_cols = cols / VF_LANES * VF_LANES;
+	size_t whole_rows = rows / TURN * TURN, whole_cols = cols / TURN * TURN;
 	for (size_t r0 = 0; r0 < whole_rows; r0 += BAND_ROWS) {
 		size_t r1 = whole_rows - r0 < BAND_ROWS ? whole_rows : r0 + BAND_ROWS;
-		for (size_t c0 = 0; c0 < whole_cols; c0 += LINE_ELEMENTS) {
-			size_t c1 = whole_cols - c0 < LINE_ELEMENTS ? whole_cols : c0 + LINE_ELEMENTS;
-			for (size_t c = c0; c < c1; c += VF_LANES)
-				for (size_t r = r0; r < r1; r += VF_LANES)
-					transpose_block(d + c * dst_stride + r, dst_stride, s + r * src_stride + c, src_stride);
-		}
+		for (size_t c = 0; c < whole_cols; c += TURN)
+			for (size_t r = r0; r < r1; r += TURN)
+				transpose_block(d + c * dst_stride + r, dst_stride, s + r * src_stride + c, src_stride);
 	}
 	for (size_t c = 0; c < cols; c++)
 		for (size_t r = c < whole_cols ? whole_rows : 0; r < rows; r++) d[c * dst_stride + r] = s[r * src_stride + c];

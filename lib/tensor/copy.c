@@ -12,7 +12,10 @@
 #include <hypool/hypool.h>
 
 #define GRAIN (1 << 16)
-#define TILE 64 /* rows and columns: 64 lines of either side stay in L1 */
+/* Of a tile of the source: its lines, and those of the destination that are being written, stay in L1. Neighbouring tiles
+ * follow each other along the source's rows. */
+#define TILE_ROWS 128
+#define TILE_COLUMNS 64
 
 struct copy_plan {
 	int to, from;
@@ -67,9 +70,9 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
 	const struct hypi_iter *it = t->it;
 	int last = it->rank - 1;
 	for (int64_t number = begin; number < end; number++) {
-		int64_t tile_last = number % t->tiles_last, rest = number / t->tiles_last;
-		int64_t tile_axis = rest % t->tiles_axis;
-		rest /= t->tiles_axis;
+		int64_t tile_axis = number % t->tiles_axis, rest = number / t->tiles_axis;
+		int64_t tile_last = rest % t->tiles_last;
+		rest /= t->tiles_last;
 		char *dst = it->base[0], *src = it->base[1];
 		for (int i = last - 1; i >= 0; i--) {
 			if (i == t->axis) continue;
@@ -77,9 +80,9 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
 			src += rest % it->shape[i] * it->stride[1][i];
 			rest /= it->shape[i];
 		}
-		int64_t row = tile_last * TILE, column = tile_axis * TILE; /* of the source */
-		int64_t rows = it->shape[last] - row < TILE ? it->shape[last] - row : TILE;
-		int64_t columns = it->shape[t->axis] - column < TILE ? it->shape[t->axis] - column : TILE;
+		int64_t row = tile_last * TILE_ROWS, column = tile_axis * TILE_COLUMNS; /* of the source */
+		int64_t rows = it->shape[last] - row < TILE_ROWS ? it->shape[last] - row : TILE_ROWS;
+		int64_t columns = it->shape[t->axis] - column < TILE_COLUMNS ? it->shape[t->axis] - column : TILE_COLUMNS;
 		dst += row * it->stride[0][last] + column * it->stride[0][t->axis];
 		src += row * it->stride[1][last] + column * it->stride[1][t->axis];
 		hypi_kernels()->convert.transpose[t->log2](dst, (size_t)(it->stride[0][t->axis] >> t->log2), src,
@@ -95,12 +98,12 @@ static void copy_run(const struct hypi_iter *it, struct copy_plan *p) {
 		return;
 	}
 	int last = it->rank - 1;
-	struct tiles t = {it, axis, hypi_dtypes[p->to].log2_bytes, (it->shape[axis] + TILE - 1) / TILE,
-	                  (it->shape[last] + TILE - 1) / TILE};
+	struct tiles t = {it, axis, hypi_dtypes[p->to].log2_bytes, (it->shape[axis] + TILE_COLUMNS - 1) / TILE_COLUMNS,
+	                  (it->shape[last] + TILE_ROWS - 1) / TILE_ROWS};
 	int64_t count = t.tiles_axis * t.tiles_last;
 	for (int i = 0; i < last; i++)
 		if (i != axis) count *= it->shape[i];
-	hypi_parallel(count, 16, run_tiles, &t);
+	hypi_parallel(count, 8, run_tiles, &t);
 }
 
 /* ---- packed rows ---- */
