@@ -77,7 +77,7 @@ static void refresh(hypi_box *box) {
 	hypi_profile_unlock();
 }
 
-void hypi_box_look(uint64_t now_ms) {
+HYPI_NEAR void hypi_box_look(uint64_t now_ms) {
 	hypi_box *box = hypi_box_now;
 	if (HYP_LIKELY(box == NULL)) return;
 	bool code = hypi_load_relaxed(&state.unknown_code) && now_ms >= hypi_load_relaxed(&state.next_maps_ms);

@@ -44,7 +44,7 @@ static void fill(hypi_live_page *page, uint64_t now_ms) {
 	hypi_store_release(&page->sequence, sequence + 2); /* pairs with the reader's acquire */
 }
 
-void hypi_live_look(uint64_t now_ms) {
+HYPI_NEAR void hypi_live_look(uint64_t now_ms) {
 	hypi_live_page *page = hypi_load_relaxed(&live.page);
 	if (HYP_LIKELY(page == NULL) || now_ms < hypi_load_relaxed(&live.next_ms)) return;
 	if (!hypi_lock_try(&live.lock)) return;

@@ -19,7 +19,7 @@ static uint32_t pool_count = 1;
 
 static uint32_t slot_of(uint64_t serial) { return serial & (SLOTS - 1); }
 
-uint64_t hypi_tracking_mean_of(hyp_tracking_level level) {
+HYPI_NEAR uint64_t hypi_tracking_mean_of(hyp_tracking_level level) {
 	static const uint64_t means[] = {
 		[HYP_TRACKING_STANDARD] = 16 << 20, [HYP_TRACKING_DETAILED] = 4 << 20, [HYP_TRACKING_DEBUG] = 1 << 20};
 	if ((unsigned)level >= HYP_ARRAY_LEN(means) || means[level] == 0) return 0;
@@ -94,7 +94,7 @@ hyp_tracking_level hyp_tracking_get_pool_level(hyp_pool *pool) {
 	return level == 0 ? hyp_tracking_get_level() : (hyp_tracking_level)(level - 1);
 }
 
-uint64_t hypi_pool_mean_of(const hypi_engine *engine, uint64_t usual) {
+HYPI_NEAR uint64_t hypi_pool_mean_of(const hypi_engine *engine, uint64_t usual) {
 	unsigned level = engine == &hypi_default_engine ? 0 : level_of(engine);
 	return level == 0 ? usual : hypi_tracking_mean_of((hyp_tracking_level)(level - 1));
 }

@@ -257,7 +257,7 @@ static void on_free(void *p, size_t usable) {
 	hypi_unlock(&P->lock);
 }
 
-static void on_look(uint64_t now_ms) {
+HYPI_NEAR static void on_look(uint64_t now_ms) {
 	hypi_timeline_look(now_ms);
 	hypi_live_look(now_ms);
 	hypi_box_look(now_ms);
@@ -285,7 +285,7 @@ static bool make_tables(void) {
 	return grow();
 }
 
-void hypi_tracking_listen(void) {
+HYPI_NEAR void hypi_tracking_listen(void) {
 	/* The clock alone: the timeline without call sites. */
 	hypi_sample_set(hypi_sample_mean(), &hooks);
 }

@@ -16,6 +16,10 @@
 
 #include <hypool/status.h>
 
+/* Of what every tracked program runs now and then: placed beside the heap's own code. The kernel maps code 64 KiB at a
+ * time, so one call elsewhere costs that. */
+#define HYPI_NEAR __attribute__((hot))
+
 enum { HYPI_FRAMES = 48 }; /* of a stack that are kept, innermost */
 
 typedef struct hypi_site {

@@ -31,7 +31,7 @@ static _Atomic int level_now;
 
 hyp_tracking_level hyp_tracking_get_level(void) { return (hyp_tracking_level)hypi_load_relaxed(&level_now); }
 
-hyp_status hyp_tracking_set_level(hyp_tracking_level level) {
+HYPI_NEAR hyp_status hyp_tracking_set_level(hyp_tracking_level level) {
 	if ((unsigned)level > HYP_TRACKING_DEBUG) return HYP_ERR_INVALID;
 	uint64_t mean_bytes = hypi_tracking_mean_of(level);
 	hypi_process_init();

@@ -18,7 +18,7 @@ static struct {
 	uint64_t written, most_age_ns; /* most_age_ns 0: any */
 } line;
 
-bool hypi_timeline_start(uint64_t every_ms, uint32_t events) {
+HYPI_NEAR bool hypi_timeline_start(uint64_t every_ms, uint32_t events) {
 	if (events != 0 && line.events == NULL && hyp_timeline_keep(events, 0) != HYP_OK) return false;
 	hypi_lock_take(&line.lock);
 	if (line.start_ms == 0) {
@@ -35,7 +35,7 @@ void hypi_timeline_stop(void) { hypi_store_relaxed(&line.next_ms, 0); }
 
 bool hypi_timeline_running(void) { return hypi_load_relaxed(&line.next_ms) != 0; }
 
-static void add(uint64_t now_ms) {
+HYPI_NEAR static void add(uint64_t now_ms) {
 	if (line.count == HYPI_TICKS) {
 		for (unsigned i = 0; i < HYPI_TICKS / 2; i++) line.ticks[i] = line.ticks[2 * i + 1];
 		line.count = HYPI_TICKS / 2;
@@ -56,7 +56,7 @@ static void add(uint64_t now_ms) {
 	hypi_store_relaxed(&line.next_ms, now_ms + line.every_ms);
 }
 
-void hypi_timeline_look(uint64_t now_ms) {
+HYPI_NEAR void hypi_timeline_look(uint64_t now_ms) {
 	uint64_t next = hypi_load_relaxed(&line.next_ms);
 	if (HYP_LIKELY(next == 0 || now_ms < next) || !hypi_lock_try(&line.lock)) return;
 	add(now_ms);

@@ -1,10 +1,11 @@
 /*
  * tracking/unwind.c: see tracking/unwind.h.
  *
- * The table of rules: an entry is one word, read and written relaxed: 36 bits of tag, 27 of rule, 1 valid. The tag and
+ * The table of rules: an entry is one word, read and written relaxed: 39 bits of tag, 24 of rule, 1 valid. The tag and
  * the entry's index together are a mix of the whole 48-bit address, and the mix can be undone: so an entry that matches
  * is that address's and no other's. A library that is unloaded and another at its address leaves rules that are wrong:
- * the frames found are then nonsense, but nothing outside the stack is read.
+ * the frames found are then nonsense, but nothing outside the stack is read. The first table is one page, which is enough
+ * for most programs; one whose addresses crowd each other out of it gets a large one, once.
  */
 #include "tracking/unwind.h"
 
@@ -22,11 +23,24 @@ extern __typeof(_dl_find_object) _dl_find_object __attribute__((weak));
 #define HYP_UNWIND_BY_CFI 0
 #endif
 
-enum { INDEX_LOG2 = 12, RULE_BITS = 27 };
-static _Atomic(_Atomic uint64_t *) table;
 static uintptr_t own_low, own_high; /* hypool's own code, when it is a library of its own; constant after init */
+static _Atomic bool ready;
 
 #if HYP_UNWIND_BY_CFI
+enum {
+	FIRST_LOG2 = 9, /* entries; the tag is what of the mix is above */
+	LARGE_LOG2 = 13,
+	CFA_BITS = 11, /* words of 8 bytes: frames below 16 KiB are kept, others worked out anew */
+	FP_BITS = 11,
+	RULE_BITS = 2 + CFA_BITS + FP_BITS,
+	CROWDED = 256 /* entries that were overwritten before the table is too small */
+};
+_Static_assert(48 - FIRST_LOG2 + RULE_BITS + 1 == 64, "an entry is one word");
+
+static _Atomic uint64_t first_entries[1 << FIRST_LOG2];
+static _Atomic(_Atomic uint64_t *) large; /* NULL: the first is in use */
+static _Atomic uint32_t crowded;
+
 static uint64_t mix48(uint64_t x) {
 	const uint64_t mask = (UINT64_C(1) << 48) - 1;
 	x = (x * UINT64_C(0x9e3779b97f4a7c15)) & mask;
@@ -35,7 +49,8 @@ static uint64_t mix48(uint64_t x) {
 }
 
 static uint64_t pack(const hypi_cfi_rule *rule) {
-	return (uint64_t)rule->kind | (uint64_t)(rule->cfa_bytes / 8) << 2 | (uint64_t)(rule->fp_bytes / 8) << 15;
+	return (uint64_t)rule->kind | (uint64_t)(rule->cfa_bytes / 8) << 2 |
+	       (uint64_t)(rule->fp_bytes / 8) << (2 + CFA_BITS);
 }
 
 static hypi_cfi_rule work_out(uintptr_t pc) {
@@ -45,21 +60,32 @@ static hypi_cfi_rule work_out(uintptr_t pc) {
 	return hypi_cfi_find(found.dlfo_eh_frame, pc);
 }
 
+/* An entry is overwritten. The one thread that sees the last of CROWDED maps the large table; no rule is lost, for what is
+ * not there is worked out. */
+static void enlarge(void) {
+	if (atomic_fetch_add_explicit(&crowded, 1, memory_order_relaxed) != CROWDED) return;
+	void *p = hypi_os_map(sizeof(uint64_t) << LARGE_LOG2, hypi_os.page_bytes);
+	if (p != NULL) hypi_store_release(&large, (_Atomic uint64_t *)p); /* pairs with rule_of */
+}
+
 static hypi_cfi_rule rule_of(uintptr_t pc) {
-	_Atomic uint64_t *entries = hypi_load_acquire(&table); /* pairs with the release in hypi_unwind_init */
-	if (entries == NULL) return work_out(pc);
-	uint64_t mixed = mix48(pc), tag = mixed >> INDEX_LOG2;
-	_Atomic uint64_t *entry = &entries[mixed & ((1 << INDEX_LOG2) - 1)];
+	_Atomic uint64_t *entries = hypi_load_acquire(&large); /* pairs with the release in enlarge */
+	uint64_t mixed = mix48(pc), tag = mixed >> FIRST_LOG2;
+	_Atomic uint64_t *entry =
+		entries != NULL ? &entries[mixed & ((1 << LARGE_LOG2) - 1)] : &first_entries[mixed & ((1 << FIRST_LOG2) - 1)];
 	uint64_t word = hypi_load_relaxed(entry);
 	if (HYP_LIKELY((word & 1) != 0 && word >> (RULE_BITS + 1) == tag)) {
 		uint64_t bits = word >> 1;
 		return (hypi_cfi_rule){.kind = (hypi_cfi_kind)(bits & 3),
-		                       .cfa_bytes = (uint32_t)(bits >> 2 & 0x1fff) * 8,
-		                       .fp_bytes = (uint32_t)(bits >> 15 & 0xfff) * 8};
+		                       .cfa_bytes = (uint32_t)(bits >> 2 & ((1 << CFA_BITS) - 1)) * 8,
+		                       .fp_bytes = (uint32_t)(bits >> (2 + CFA_BITS) & ((1 << FP_BITS) - 1)) * 8};
 	}
 	hypi_cfi_rule rule = work_out(pc);
-	if (rule.cfa_bytes % 8 == 0 && rule.cfa_bytes < 8 << 13 && rule.fp_bytes % 8 == 0 && rule.fp_bytes < 8 << 12)
-		hypi_store_relaxed(entry, tag << (RULE_BITS + 1) | pack(&rule) << 1 | 1);
+	if (rule.cfa_bytes % 8 != 0 || rule.cfa_bytes >= 8 << CFA_BITS || rule.fp_bytes % 8 != 0 ||
+	    rule.fp_bytes >= 8 << FP_BITS)
+		return rule;
+	if (word != 0 && entries == NULL) enlarge();
+	hypi_store_relaxed(entry, tag << (RULE_BITS + 1) | pack(&rule) << 1 | 1);
 	return rule;
 }
 #else
@@ -70,11 +96,10 @@ static hypi_cfi_rule rule_of(uintptr_t pc) {
 #endif
 
 void hypi_unwind_init(void) {
-	if (hypi_load_relaxed(&table) != NULL) return;
+	if (hypi_load_acquire(&ready)) return; /* pairs with the release below */
 	/* In a program that links the archive, hypool's code has no range of its own. */
 	hypi_maps_own((uintptr_t)hypi_unwind_init, &own_low, &own_high);
-	void *p = hypi_os_map(sizeof(uint64_t) << INDEX_LOG2, hypi_os.page_bytes);
-	if (p != NULL) hypi_store_release(&table, (_Atomic uint64_t *)p); /* pairs with rule_of */
+	hypi_store_release(&ready, true); /* pairs with the acquire above */
 }
 
 static uintptr_t word_at(uintptr_t address) { return *(const uintptr_t *)address; }
