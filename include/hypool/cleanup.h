@@ -49,8 +49,8 @@ typedef struct hyp_cleanup_request {
 	size_t most_held_bytes; /* 4 MiB; 0: no bound. While a block is copied whoever wants to lock it waits: larger ones
 	                         * are left alone, as locked ones are */
 	/* When the cleanup ends early. The next one of the pool with the same choice of blocks goes on where it ended. */
-	uint64_t budget_ms;  /* 100; 0: no bound. By the clock, of all of it: planning, which is cut where the budget ends,
-	                     * moving, and giving back. But what was dirty before is purged whole, and a dry run plans whole */
+	uint64_t budget_ms;  /* 100; 0: no bound. By the clock, of all of it: planning, moving, and giving back, each of which
+	                     * is cut where the budget ends. But a dry run plans whole */
 	size_t budget_bytes; /* copied; 0: no bound */
 } hyp_cleanup_request;
 
@@ -61,7 +61,7 @@ typedef struct hyp_cleanup_result {
 	size_t struct_bytes; /* set by the caller to sizeof(hyp_cleanup_result) */
 	char pool[32];       /* its name */
 	hyp_cleanup_cause cause;
-	bool more;                    /* a budget ended it: there is more to plan or to move */
+	bool more;                    /* a budget ended it: there is more to plan, to move or to purge */
 	uint64_t when_ms;             /* it began; monotonic clock */
 	uint64_t duration_ns;         /* all of it */
 	uint64_t moving_ns;           /* of that, planning and moving */

@@ -45,6 +45,7 @@ typedef struct hypi_move {
 } hypi_move;
 
 #define HYPI_PLAN_ARENAS 64u
+#define HYPI_PURGE_STEP_BYTES ((size_t)4 << 20) /* purged between two looks at the clock */
 
 /* A plan is an order of moves, vessel by vessel, sparsest first. Making it takes a look at every handle, and then an order
  * of all moves; both are cut where a budget ends, and the next cleanup goes on there. So it does with the moves, while
@@ -82,7 +83,9 @@ typedef struct hypi_cleanup {
 	hypi_lock run_lock;
 	hypi_lock move_lock;     /* held while a block is held: a fork waits for it */
 	hypi_plan plan;          /* run lock */
-	uint64_t slice_purge_ns; /* that purging a slice took last time; 0: not known. Run lock */
+	uint64_t slice_purge_ns; /* that purging a slice took last time; 0: not known. Run lock, as the next two */
+	bool purges;             /* the last cleanup's purging was cut */
+	hyp_cleanup_request purge_request; /* that it was for */
 	/* Table lock, all that follows. */
 	bool automatic;
 	uint32_t inside; /* callers of this layer that are in the pool without the program's knowing */

@@ -90,6 +90,7 @@ static void compact_one(void *context, hypi_cleanup *record) {
 	hyp_cleanup_request_init(&request);
 	if (hypi_cleanup_do(record->pool, &request, HYP_CLEANUP_EMERGENCY, &result) == HYP_OK)
 		*(uint64_t *)context += result.purged_bytes;
+	if (result.more) purge_one(context, record); /* the budget is for moving: what was won goes back */
 }
 
 void hypi_cleanup_relieve(uint64_t wanted_bytes, hyp_cleanup_cause cause, hyp_relief *ret_relief) {

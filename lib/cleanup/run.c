@@ -237,12 +237,25 @@ static uint64_t end_of(const hypi_cleanup *record, const hyp_cleanup_request *re
 	return start_ns + budget_ns - (dirty_ns < budget_ns / 2 ? dirty_ns : budget_ns / 2);
 }
 
-static size_t purge(hypi_cleanup *record) {
-	uint64_t start_ns = hypi_os_now_ns();
-	size_t bytes = hypi_large_pool_purge(&record->pool->engine.large);
-	if (bytes >> HYPI_SLICE_LOG2 >= 16)
-		record->slice_purge_ns = (hypi_os_now_ns() - start_ns) / (bytes >> HYPI_SLICE_LOG2);
-	return bytes;
+/* Gives unused pages back, a few megabytes at a time: a step more where there is none of the time left that it would take.
+ * Every run makes one step at least. `end_ns` 0: all of it. */
+static void purge(hypi_cleanup *record, const hyp_cleanup_request *request, uint64_t end_ns,
+                  hyp_cleanup_result *result) {
+	hypi_large_pool *large = &record->pool->engine.large;
+	uint64_t start_ns = hypi_os_now_ns(), now_ns = start_ns, step_ns;
+	size_t most = end_ns == 0 ? SIZE_MAX : HYPI_PURGE_STEP_BYTES, bytes;
+	do {
+		bytes = hypi_large_pool_purge_most(large, most);
+		result->purged_bytes += bytes;
+		step_ns = now_ns;
+		now_ns = hypi_os_now_ns();
+		step_ns = now_ns - step_ns;
+	} while (bytes >= most && now_ns + step_ns < end_ns);
+	if (result->purged_bytes >> HYPI_SLICE_LOG2 >= 16)
+		record->slice_purge_ns = (now_ns - start_ns) / (result->purged_bytes >> HYPI_SLICE_LOG2);
+	record->purges = bytes >= most && hypi_large_pool_dirty_slices(large) != 0;
+	record->purge_request = *request;
+	result->more |= record->purges;
 }
 
 static uint64_t fall(uint64_t before, uint64_t after) { return before > after ? before - after : 0; }
@@ -258,11 +271,15 @@ static hyp_status clean(hypi_cleanup *record, const hyp_cleanup_request *request
 	measure(large, &used, &arenas);
 	hypi_heap *heap = hypi_pool_is_host(pool) ? hypi_heap_for(&pool->engine) : hypi_heap_of(&pool->engine);
 	if (heap != NULL) hypi_heap_trim(heap);
-	if (request->compact && hypi_handles_move(pool) && (heap != NULL || !hypi_pool_is_host(pool))) {
+	/* The one before moved all that it could, and only its purging was cut: that is gone on with. */
+	bool moved = record->purges && request->purge && !request->dry_run && is_same(&record->purge_request, request) &&
+	             !goes_on(&record->plan, heap, request);
+	if (request->compact && !moved && hypi_handles_move(pool) && (heap != NULL || !hypi_pool_is_host(pool))) {
 		status = compact(record, heap, request, end_of(record, request, start_ns), result);
 		if (heap != NULL) hypi_heap_trim(heap);
 	}
-	if (request->purge && !request->dry_run) result->purged_bytes = purge(record);
+	uint64_t budget_ns = request->budget_ms * 1000000;
+	if (request->purge && !request->dry_run) purge(record, request, budget_ns != 0 ? start_ns + budget_ns : 0, result);
 	measure(large, &used_after, &arenas_after);
 	result->freed_bytes = fall(used, used_after);
 	result->freed_arenas = fall(arenas, arenas_after);

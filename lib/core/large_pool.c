@@ -175,7 +175,7 @@ static hyp_status commit_run(hypi_large_pool *pool, const hypi_run *run) {
 	return status;
 }
 
-static size_t purge_all(hypi_large_pool *pool, bool settled_only, size_t most);
+static size_t purge_all(hypi_large_pool *pool, bool settled_only, size_t most, bool cut);
 
 enum { SLACK_BYTES = 1 << 18, SLACK_SHARE = 8, SWAP_LEAST = 1 << 18 };
 
@@ -188,7 +188,7 @@ static void swap_dirty(hypi_large_pool *pool, const hypi_run *run) {
 	dirty <<= HYPI_SLICE_LOG2;
 	size_t slack = SLACK_BYTES + (pool->used_slices << HYPI_SLICE_LOG2) / SLACK_SHARE;
 	if (want < SWAP_LEAST) want = SWAP_LEAST;
-	if (dirty > slack + SWAP_LEAST) purge_all(pool, false, want);
+	if (dirty > slack + SWAP_LEAST) purge_all(pool, false, want, false);
 	hypi_unlock(&pool->lock);
 }
 
@@ -268,11 +268,13 @@ bool hypi_large_pool_resize(hypi_large_pool *pool, hypi_run *run, uint32_t count
 /* ---- purging ---- */
 
 /* Purges the runs of one arena one by one, until `most` bytes are; each is out of the buddy system while the lock is
- * open. */
-static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled_only, size_t most) {
+ * open. `cut`: the last run as well, at a granule. */
+static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled_only, size_t most, bool cut) {
 	size_t purged = 0;
 	uint32_t from = 0, first, count;
 	while (purged < most && hypi_arena_next_purge(arena, from, settled_only, &first, &count)) {
+		size_t left = cut ? hypi_round_up(most - purged, granule_bytes(pool)) >> HYPI_SLICE_LOG2 : count;
+		if (count > left) count = (uint32_t)left;
 		bool was_whole = hypi_arena_is_whole(arena);
 		if (!hypi_arena_take_at(arena, first, count)) break;
 		pool->whole_arenas -= was_whole;
@@ -293,7 +295,7 @@ static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled
 	return purged;
 }
 
-static size_t purge_all(hypi_large_pool *pool, bool settled_only, size_t most) {
+static size_t purge_all(hypi_large_pool *pool, bool settled_only, size_t most, bool cut) {
 	size_t purged = 0;
 	for (hypi_arena *arena = pool->all; arena != NULL && purged < most; arena = arena->all_next) {
 		if (!arena->young || arena->purging) continue;
@@ -301,11 +303,11 @@ static size_t purge_all(hypi_large_pool *pool, bool settled_only, size_t most) {
 			/* `purging` keeps the arena alive and this thread its only purger while the lock is open. */
 			arena->purging = true;
 			pool->purging++;
-			purged += purge_arena(pool, arena, settled_only, most - purged);
+			purged += purge_arena(pool, arena, settled_only, most - purged, cut);
 			pool->purging--;
 			arena->purging = false;
 		}
-		if (most == SIZE_MAX) hypi_arena_settle(arena);
+		if (most == SIZE_MAX || (cut && purged < most)) hypi_arena_settle(arena);
 	}
 	hypi_add_relaxed(&pool->purged_bytes, purged);
 	return purged;
@@ -344,18 +346,20 @@ void hypi_large_pool_tick(hypi_large_pool *pool, uint64_t now_ms) {
 	uint64_t next = now_ms + pool->decay_ms / 2 + 1;
 	if (!atomic_compare_exchange_strong(&pool->epoch_ms, &due, next) || due == 0) return;
 	hypi_lock_take(&pool->lock);
-	purge_all(pool, true, SIZE_MAX);
+	purge_all(pool, true, SIZE_MAX, false);
 	release_whole(pool, KEPT_WHOLE);
 	hypi_unlock(&pool->lock);
 }
 
-size_t hypi_large_pool_purge(hypi_large_pool *pool) {
+size_t hypi_large_pool_purge_most(hypi_large_pool *pool, size_t most) {
 	hypi_lock_take(&pool->lock);
-	size_t purged = purge_all(pool, false, SIZE_MAX);
+	size_t purged = purge_all(pool, false, most, most != SIZE_MAX);
 	release_whole(pool, pool->tight ? 0 : KEPT_WHOLE);
 	hypi_unlock(&pool->lock);
 	return purged;
 }
+
+size_t hypi_large_pool_purge(hypi_large_pool *pool) { return hypi_large_pool_purge_most(pool, SIZE_MAX); }
 
 /* ---- mappings of their own ---- */
 

@@ -88,6 +88,10 @@ void hypi_large_pool_tick(hypi_large_pool *pool, uint64_t now_ms);
 /* Purges every dirty free slice now, and releases all whole arenas but one. Returns bytes given back. */
 size_t hypi_large_pool_purge(hypi_large_pool *pool);
 
+/* The same of at most `most` bytes (rounded up to the backing's granule): who has no time for all of it calls it again and
+ * again. Less is returned: no dirty slice is left that the backing takes back. */
+size_t hypi_large_pool_purge_most(hypi_large_pool *pool, size_t most);
+
 /* Adds an arena of at least `bytes` now. */
 HYP_MUST_USE hyp_status hypi_large_pool_grow(hypi_large_pool *pool, size_t bytes);
 

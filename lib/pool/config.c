@@ -29,7 +29,7 @@ void hyp_pool_config_init(hyp_pool_config *ret_config) {
 }
 
 static const char *check_sizes(const hyp_pool_config *c) {
-	if (c->threshold_bytes < 4096 || c->threshold_bytes > HYPI_SMALL_LIMIT)
+	if (c->threshold_bytes < HYPI_LEAST_THRESHOLD || c->threshold_bytes > HYPI_SMALL_LIMIT)
 		return "threshold_bytes must be from 4 KiB to 1 MiB";
 	if (c->max_small_bytes > MOST_BYTES) return "max_small_bytes is larger than the address space";
 	if (c->max_large_bytes > MOST_BYTES) return "max_large_bytes is larger than the address space";

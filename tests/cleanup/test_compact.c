@@ -137,9 +137,9 @@ START_TEST(budgets) {
 	request.budget_bytes = 0;
 	request.budget_ms = 1;
 	unsigned runs = 0;
-	uint64_t freed = 0;
+	uint64_t freed = 0, planned_freed = 0;
 	bool planned_all = false;
-	moved = 0;
+	moved = planned = 0;
 	do {
 		r = run(pool, &request);
 		freed += r.freed_bytes;
@@ -147,13 +147,14 @@ START_TEST(budgets) {
 		ck_assert(r.planning_ns != 0 || planned_all);
 		ck_assert(!planned_all || r.planning_ns == 0); /* never again */
 		planned_all |= r.planned_blocks != 0;
-		ck_assert(!r.more || r.moved_blocks != 0 || r.planning_ns != 0);
+		if (r.planned_blocks != 0) planned = r.planned_blocks, planned_freed = r.planned_freed_bytes;
+		ck_assert(!r.more || r.moved_blocks != 0 || r.planning_ns != 0 || r.purged_bytes != 0);
 		ck_assert(planned_all || r.moved_blocks == 0);
 		ck_assert_uint_lt(++runs, 100000);
 	} while (r.more);
 	ck_assert_uint_gt(runs, 1);
-	ck_assert_uint_eq(moved, r.planned_blocks);
-	ck_assert_uint_ge(freed, r.planned_freed_bytes);
+	ck_assert_uint_eq(moved, planned);
+	ck_assert_uint_ge(freed, planned_freed);
 	check_all(pool, BYTES, BLOCKS);
 	hyp_pool_destroy(pool);
 }
@@ -291,13 +292,81 @@ START_TEST(shrunk_blocks) {
 	for (int i = 0; i < COUNT; i++)
 		if (handles[i] != 0) HOLDS(hyp_handle_realloc(pool, handles[i], LESS) == HYP_OK);
 	check_all(pool, LESS, COUNT);
-	hyp_cleanup_result r = run(pool, NULL);
-	ck_assert_uint_gt(r.moved_blocks, 0);
+	hyp_cleanup_request request;
+	hyp_cleanup_request_init(&request);
+	request.budget_ms = 0; /* on a busy machine it may be over before one has moved */
+	ck_assert_uint_gt(run(pool, &request).moved_blocks, 0);
 	check_all(pool, LESS, COUNT);
 	for (int i = 0; i < COUNT; i++)
 		if (handles[i] != 0) HOLDS(hyp_handle_free(pool, handles[i]) == HYP_OK);
 	check_pool(pool);
 	hyp_pool_destroy(pool);
+}
+END_TEST
+
+/* A backing whose every purge takes two milliseconds at least, which is more than the budget: so a run makes one step. */
+static _Atomic uint64_t purge_calls, purge_most_bytes;
+static hyp_backing plain;
+
+static hyp_status slow_purge(void *context, uintptr_t address, size_t bytes) {
+	sleep_ms(2);
+	purge_calls++;
+	if (bytes > purge_most_bytes) purge_most_bytes = bytes;
+	return plain.purge(context, address, bytes);
+}
+
+static uint64_t dirty_bytes(hyp_pool *pool) {
+	return hypi_large_pool_dirty_slices(&pool->engine.large) << HYPI_SLICE_LOG2;
+}
+
+/* The budget bounds purging, too: it is cut after any step, and the next runs go on with it, and plan nothing. */
+START_TEST(cut_purges) {
+	hyp_pool_config config;
+	hyp_pool *pool = NULL;
+	ck_assert_int_eq(hyp_backing_open_host(-1, HYP_HUGE_DEFAULT, false, &plain), HYP_OK);
+	hyp_backing backing = plain;
+	backing.purge = slow_purge;
+	hyp_pool_config_init(&config);
+	config.initial_small_bytes = config.initial_large_bytes = 0;
+	config.backing = &backing;
+	ck_assert_int_eq(hyp_pool_create(&config, &pool), HYP_OK);
+	pool->engine.large.decay_ms = 3600000; /* nothing goes by itself */
+	enum { COUNT = 20, SIZE = 2 << 20, STEPS = COUNT * SIZE / (4 << 20) };
+	const hypi_plan *plan = &hypi_cleanup_of(pool, true)->plan;
+	make_sparse(pool, BYTES, 2000, 4); /* what a plan would look at */
+	for (int round = 0; round < 2; round++) {
+		void *blocks[COUNT];
+		hyp_cleanup_request request;
+		hyp_cleanup_request_init(&request);
+		for (int i = 0; i < COUNT; i++) memset(blocks[i] = hyp_pool_malloc(pool, SIZE), 1, SIZE);
+		for (int i = 0; i < COUNT; i++) hyp_pool_free(pool, blocks[i]);
+		hypi_heap_trim(hypi_heap_for(&pool->engine));
+		uint64_t dirty = dirty_bytes(pool), purged = 0;
+		ck_assert_uint_ge(dirty, COUNT * SIZE);
+		purge_calls = purge_most_bytes = 0;
+		request.budget_ms = round == 0 ? 1 : 0;
+		unsigned runs = 0;
+		hyp_cleanup_result r;
+		do {
+			bool plans = runs == 0 || plan->stage != HYPI_PLAN_NONE;
+			r = run(pool, &request);
+			purged += r.purged_bytes;
+			ck_assert(plans || r.planning_ns == 0);
+			if (round == 0) ck_assert_uint_le(r.purged_bytes, HYPI_PURGE_STEP_BYTES);
+			ck_assert_uint_eq(dirty_bytes(pool), dirty - purged);
+			ck_assert(r.more == (dirty_bytes(pool) != 0 || plan->stage != HYPI_PLAN_NONE));
+			check_pool(pool);
+			ck_assert_uint_lt(++runs, 100);
+		} while (r.more);
+		ck_assert_uint_eq(purged, dirty);
+		if (round == 0) ck_assert_uint_ge(runs, STEPS);
+		else ck_assert_uint_eq(runs, 1);
+		if (round == 0) ck_assert_uint_le(purge_most_bytes, HYPI_PURGE_STEP_BYTES);
+	}
+	ck_assert_uint_gt(purge_calls, 0);
+	check_all(pool, BYTES, 2000);
+	hyp_pool_destroy(pool);
+	hyp_backing_close(&plain);
 }
 END_TEST
 
@@ -434,5 +503,5 @@ START_TEST(while_threads_work) {
 }
 END_TEST
 
-UNIT_MAIN("compact", sparse_spans, locked_stay, budgets, cut_plans, held_bytes, chosen_blocks, sparse_arenas,
-          shrunk_blocks, another_threads_blocks, ended_threads_blocks, while_threads_work)
+UNIT_MAIN("compact", sparse_spans, locked_stay, budgets, cut_plans, cut_purges, held_bytes, chosen_blocks,
+          sparse_arenas, shrunk_blocks, another_threads_blocks, ended_threads_blocks, while_threads_work)
