@@ -7,9 +7,10 @@
  * heard of; told is the median over rounds of the ratio to the round of level none beside it, so that a machine that changes
  * speed changes both. Level none stands twice: its second row is the noise.
  *
- * Memory: a process for each level holds 64 MiB in blocks of 16 to 1024 bytes, in a pool at that level, and the kernel
- * says what is resident, and what of that is anonymous: the process's own, without the pages of libraries, which the page
- * cache has anyway and all processes share. The medians of five processes.
+ * Memory: a process of its own holds 64 MiB in blocks of 16 to 1024 bytes, in a pool at a level, and the kernel says what is
+ * resident, and what of that is anonymous: the process's own, without the pages of libraries, which the page cache has
+ * anyway and all processes share. It maps those 64 KiB at a time, so what one look at them costs depends on where the
+ * libraries lie: every process is a program started anew, at addresses of its own, and told are the medians of 41.
  *
  * Writes CSV: level,ns,time_ratio,resident_bytes,resident_ratio,own_bytes,own_ratio.
  */
@@ -23,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LEVELS = 6, ROUNDS = 2001, OPERATIONS = 4000, BLOCKS = 1000, PROCESSES = 5 };
+enum { LEVELS = 6, ROUNDS = 2001, OPERATIONS = 4000, BLOCKS = 1000, PROCESSES = 41 };
 
 static const char *const names[LEVELS] = {"none", "none again", "basic", "standard", "detailed", "debug"};
 static const hyp_tracking_level levels[LEVELS] = {HYP_TRACKING_NONE,     HYP_TRACKING_NONE,     HYP_TRACKING_BASIC,
@@ -101,33 +102,44 @@ static memory memory_now(void) {
 	return now;
 }
 
-/* In a child: fills a pool, and says what that takes. */
+/* In a process of its own: fills a pool, and says what that takes. */
+static int hold(hyp_tracking_level level) {
+	hyp_pool *pool = pool_at(level);
+	uint64_t seed = 7;
+	for (size_t held = 0; held < (size_t)64 << 20;) {
+		size_t size = 16 + next_random(&seed) % 1008;
+		void *p = hyp_pool_malloc(pool, size);
+		if (p == NULL) abort();
+		memset(p, 1, size);
+		held += size;
+	}
+	memory now = memory_now();
+	return write(STDOUT_FILENO, &now, sizeof now) == (ssize_t)sizeof now ? 0 : 1;
+}
+
 static memory memory_of(hyp_tracking_level level) {
 	int fds[2];
+	char number[8];
 	memory bytes = {0};
+	snprintf(number, sizeof number, "%d", (int)level);
 	if (pipe(fds) != 0) return bytes;
 	pid_t child = fork();
 	if (child == 0) {
-		hyp_pool *pool = pool_at(level);
-		uint64_t seed = 7;
-		for (size_t held = 0; held < (size_t)64 << 20;) {
-			size_t size = 16 + next_random(&seed) % 1008;
-			void *p = hyp_pool_malloc(pool, size);
-			if (p == NULL) abort();
-			memset(p, 1, size);
-			held += size;
-		}
-		bytes = memory_now();
-		_exit(write(fds[1], &bytes, sizeof bytes) == (ssize_t)sizeof bytes ? 0 : 1);
+		dup2(fds[1], STDOUT_FILENO);
+		close(fds[0]);
+		close(fds[1]);
+		execl("/proc/self/exe", "bench-levels", "hold", number, (char *)NULL);
+		_exit(1);
 	}
 	close(fds[1]);
-	if (read(fds[0], &bytes, sizeof bytes) != (ssize_t)sizeof bytes) bytes = (memory){0};
+	if (read(fds[0], &bytes, sizeof bytes) != (ssize_t)sizeof bytes) abort();
 	close(fds[0]);
 	waitpid(child, NULL, 0);
 	return bytes;
 }
 
 int main(int argc, char **argv) {
+	if (argc == 3 && strcmp(argv[1], "hold") == 0) return hold((hyp_tracking_level)atoi(argv[2]));
 	if (argc == 3) { /* for callgrind: one level, so many operations */
 		one.pool = pool_at(levels[atoi(argv[1])]);
 		work(&one, atoi(argv[2]));
