@@ -142,6 +142,10 @@ void hypi_cleanup_relieve(uint64_t wanted_bytes, hyp_cleanup_cause cause, hyp_re
 
 /* ---- thread.c ---- */
 
+/* Where the system's word of pressure comes from; NULL: from where it usually does. Read when the thread starts; for tests,
+ * which are not to depend on how busy the machine is. */
+extern const hyp_pressure_config *hypi_cleanup_pressure;
+
 /* Starts the thread when an automatic pool wants it and there is none (a fork may have lost it). False: refused. */
 bool hypi_cleanup_thread_wake(void);
 /* Ends it when no pool wants it any more. */

@@ -32,6 +32,7 @@ static bool exists;                /* start lock */
 static pthread_t thread;           /* start lock */
 static int wake_fds[2] = {-1, -1}; /* made under the start lock, when there is no thread; [1] is written by anyone */
 static _Atomic bool stop;
+const hyp_pressure_config *hypi_cleanup_pressure;
 static hyp_pressure *pressure;   /* the thread's, while it exists */
 static _Atomic uint64_t self_id; /* of the thread: pthread_self() as a number; 0: none */
 
@@ -188,7 +189,8 @@ static void close_all(void) {
 static bool begin(void) {
 	sigset_t all, before;
 	if (hypi_fault(HYPI_FAULT_FILE) || pipe2(wake_fds, O_CLOEXEC | O_NONBLOCK) != 0) return false;
-	if (hyp_pressure_open(NULL, &pressure) != HYP_OK) pressure = NULL; /* pools' own limits still count */
+	if (hyp_pressure_open(hypi_cleanup_pressure, &pressure) != HYP_OK)
+		pressure = NULL; /* pools' own limits still count */
 	hypi_store_relaxed(&stop, false);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

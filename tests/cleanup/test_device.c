@@ -248,7 +248,7 @@ START_TEST(device_runs_full) {
 	for (int waited = 0; waited < 20000 && s.by_cause[HYP_CLEANUP_DEVICE] == 0; waited += 5, sleep_ms(5))
 		ck_assert_int_eq(hyp_cleanup_stats_get(pool, &s), HYP_OK);
 	ck_assert_uint_ge(s.by_cause[HYP_CLEANUP_DEVICE], 1);
-	ck_assert_uint_eq(s.by_cause[HYP_CLEANUP_PRESSURE] + s.by_cause[HYP_CLEANUP_IDLE], 0);
+	ck_assert_uint_eq(s.by_cause[HYP_CLEANUP_IDLE], 0); /* the machine may be short of memory, too: that comes first */
 	ck_assert_uint_gt(s.moved_blocks, 0);
 	hyp_cleanup_manual(pool);
 	ck_assert_uint_ge(free_bytes(c.device), (size_t)(20 + 64) << 20); /* an arena at least went back */

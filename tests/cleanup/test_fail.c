@@ -63,7 +63,7 @@ static void in_turn(uint64_t count, int error) {
 		story();
 		uint64_t failed = hypi_fault_failed();
 		hypi_fault_script(0, 0, 0, 0);
-		ck_assert_uint_eq(thread_count(), threads);
+		ck_assert(threads_are(threads));
 		if (count == 1) ck_assert_msg(hypi_meta_used_bytes() <= used, "turn %d: records leaked", (int)turn);
 		if (failed == 0) break;
 	}

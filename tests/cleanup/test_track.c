@@ -136,7 +136,7 @@ START_TEST(rising) {
 		ck_assert_int_eq(hyp_pool_leaks_find(pool, -1, &leaks), HYP_OK);
 	}
 	ck_assert_uint_ge(leaks.rising, 5);
-	for (int i = 0; i < 500 && leaks.rising != 0; i++) {
+	for (int i = 0; i < 5000 && leaks.rising != 0; i++) {
 		sleep_ms(10);
 		ck_assert_int_eq(hyp_pool_leaks_find(pool, -1, &leaks), HYP_OK);
 	}

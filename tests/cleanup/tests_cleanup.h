@@ -72,6 +72,15 @@ static inline unsigned thread_count(void) {
 	return count;
 }
 
+static inline void sleep_ms(long ms);
+
+/* A thread that was joined may stand in /proc for a moment still. */
+static inline bool threads_are(unsigned count) {
+	for (int waited = 0; thread_count() != count; waited++, sleep_ms(1))
+		if (waited == 10000) return false;
+	return true;
+}
+
 static inline void sleep_ms(long ms) {
 	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
 	nanosleep(&t, NULL);

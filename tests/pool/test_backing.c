@@ -280,7 +280,7 @@ START_TEST(transparent_huge_pages) {
 		puts("skipped: the kernel gives no transparent huge pages now");
 		return;
 	}
-	for (int ask = 0; ask < 2; ask++) {
+	for (int ask = 0, tries = 0; ask < 2; ask++) {
 		hyp_pool_config config;
 		hyp_pool_config_init(&config);
 		config.huge_pages = ask ? HYP_HUGE_TRANSPARENT : HYP_HUGE_NEVER;
@@ -290,10 +290,15 @@ START_TEST(transparent_huge_pages) {
 		ck_assert_ptr_nonnull(p);
 		memset(p, 1, bytes);
 		size_t now = rollup_kib("AnonHugePages:");
-		if (ask) ck_assert_uint_ge(now, before + 2048);
-		else ck_assert_uint_le(now, before);
 		hyp_pool_free(pool, p);
 		hyp_pool_destroy(pool);
+		if (ask && now < before + 2048 && ++tries < 100) { /* it may have none at the moment: others took them */
+			if (!kernel_has_huge_pages()) return;
+			ask--;
+			continue;
+		}
+		if (ask) ck_assert_uint_ge(now, before + 2048);
+		else ck_assert_uint_le(now, before);
 		ck_assert_uint_le(rollup_kib("AnonHugePages:"), before);
 	}
 }
@@ -526,6 +531,7 @@ int main(void) {
 	if (getenv("CK_FORK") != NULL) return result;
 	Suite *suite = suite_create("device memory faults");
 	TCase *tcase = tcase_create("fault");
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test_raise_signal(tcase, device_memory_faults, 11);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);

@@ -531,6 +531,7 @@ int main(void) {
 	if (getenv("CK_FORK") != NULL) return result; /* what ends the process needs one of its own */
 	Suite *suite = suite_create("pool misuse");
 	TCase *tcase = tcase_create("misuse");
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test_raise_signal(tcase, another_pools_block, 6);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
