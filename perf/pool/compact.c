@@ -6,7 +6,8 @@
  * the times of the first thread while nothing else runs, and while the other compacts (and only then), the times that
  * compaction held one block, those of its runs as the caller sees them (by the clock, and in processor time), and of their
  * parts: planning and moving, and planning alone. The small blocks are 256 B, the large ones 1 MiB; the third scene has
- * more small blocks than can be moved within one budget.
+ * more small blocks than can be moved within one budget. In the last nothing moves: 2 GiB of large blocks by pointer were written
+ * and freed, and it is purging that takes more than one budget.
  *
  * With fewer free processors than threads the largest times are the scheduler's: the 99th percentile is what is promised.
  *
@@ -168,10 +169,30 @@ static void scene(const char *row, size_t bytes, size_t count, int rounds) {
 	free(kept);
 }
 
+static void unused_pages(const char *row, int rounds) {
+	enum { COUNT = 1024, BYTES = 2 << 20 };
+	static void *blocks[COUNT];
+	hyp_pool_config config;
+	hyp_pool_config_init(&config);
+	config.initial_small_bytes = config.initial_large_bytes = config.max_small_bytes = config.max_large_bytes = 0;
+	if (hyp_pool_create(&config, &pool) != HYP_OK) abort();
+	for (int round = 0; round < rounds; round++) {
+		for (int i = 0; i < COUNT; i++) {
+			if ((blocks[i] = hyp_pool_malloc(pool, BYTES)) == NULL) abort();
+			memset(blocks[i], round, BYTES);
+		}
+		for (int i = 0; i < COUNT; i++) hyp_pool_free(pool, blocks[i]);
+		compact();
+	}
+	tell(row, "whole run", &calls);
+	hyp_pool_destroy(pool);
+}
+
 int main(void) {
 	printf("row,p50_ns,p99_ns,p999_ns,max_ns,count\n");
 	scene("256 B", 256, 200000, 100);
 	scene("1 MiB", 1 << 20, 400, 100);
 	scene("256 B many", 256, 1000000, 12);
+	unused_pages("2 GiB unused", 10);
 	return 0;
 }
