@@ -1,6 +1,7 @@
 /*
  * kernels/gemm_body.h: the body of gemm_simd.c, for one element type. Included twice, so it has no guard. Expects
- * ELEMENT, LANES, VECTOR, V(op) (the vector operation), T(name) (the name for this type), and the TILE_ and DOT_ sizes.
+ * ELEMENT, LANES, VECTOR, V(op) (the vector operation), T(name) (the name for this type), the TILE_ and DOT_ sizes, and
+ * HALVES: are there vectors of half the width (HALF_VECTOR, V(h_op))?
  *
  * Packed B: strips of TILE_NV vectors of columns, k after k, padded with zeros. Packed A: strips of at most TILE_MR
  * rows, k after k, not padded: a strip's height is spread evenly (64 rows are 6 strips of 11 and 10), because a
@@ -105,7 +106,67 @@ HEIGHTS(DEFINE_TILES)
 static T(tile_fn) *const T(tiles)[TILE_MR][2][2] = {HEIGHTS(TILE_ENTRY)};
 #undef DEFINE_TILES
 #undef TILE_ENTRY
+
+/* The same for the last columns where they fill half a vector at most, and half a vector costs half. */
+#if HALVES
+HYP_INLINE void T(half_tile)(size_t mr, size_t k, const ELEMENT *a, size_t a_row, size_t a_col, const ELEMENT *b,
+                             size_t b_row, ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) {
+	HALF_VECTOR acc[TILE_MR];
+	HYP_UNROLL
+	for (size_t i = 0; i < mr; i++) acc[i] = V(h_zero)();
+	for (size_t p = 0; p < k; p++) {
+		const HALF_VECTOR bv = V(h_load)(b);
+		HYP_UNROLL
+		for (size_t i = 0; i < mr; i++) acc[i] = V(h_fma)(V(h_set1)(a[i * a_row]), bv, acc[i]);
+		a += a_col;
+		b += b_row;
+	}
+	HYP_UNROLL
+	for (size_t i = 0; i < mr; i++) {
+		ELEMENT last[LANES / 2], *at = c + i * ldc;
+		const bool whole = columns >= LANES / 2;
+		HALF_VECTOR r = alpha != 1 ? V(h_mul)(acc[i], V(h_set1)(alpha)) : acc[i];
+		if (beta != 0) {
+			for (size_t j = 0; j < LANES / 2; j++) last[j] = j < columns ? at[j] : 0;
+			r = V(h_fma)(V(h_load)(last), V(h_set1)(beta), r);
+		}
+		V(h_store)(whole ? at : last, r);
+		for (size_t j = 0; !whole && j < columns; j++) at[j] = last[j];
+	}
+}
+
+#define DEFINE_HALF_TILES(mr) \
+	static void T(HYPI_CAT(half_lying_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, size_t b_row, \
+	                                         ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, ELEMENT beta) { \
+		T(half_tile)(mr, k, a, a_row, 1, b, b_row, c, ldc, columns, alpha, beta); \
+	} \
+	static void T(HYPI_CAT(half_packed_, mr))(size_t k, const ELEMENT *a, size_t a_row, const ELEMENT *b, \
+	                                          size_t b_row, ELEMENT *c, size_t ldc, size_t columns, ELEMENT alpha, \
+	                                          ELEMENT beta) { \
+		(void)a_row; \
+		T(half_tile)(mr, k, a, 1, mr, b, b_row, c, ldc, columns, alpha, beta); \
+	}
+HEIGHTS(DEFINE_HALF_TILES)
+#define HALF_ENTRY(mr) {T(HYPI_CAT(half_lying_, mr)), T(HYPI_CAT(half_packed_, mr))},
+/* [height - 1][packed] */
+static T(tile_fn) *const T(half_tiles)[TILE_MR][2] = {HEIGHTS(HALF_ENTRY)};
+#undef DEFINE_HALF_TILES
+#undef HALF_ENTRY
+#endif
 #undef HEIGHTS
+
+/* The last columns: of a vector and a few more, the vector goes first where halves follow. */
+HYP_INLINE size_t T(last_width)(size_t left) {
+	return HALVES && left > LANES && left <= LANES + LANES / 2 ? (size_t)LANES : left;
+}
+
+/* What runs a strip of so many rows by so many columns. */
+static T(tile_fn) * T(tile_for)(size_t rows, bool packed, size_t columns) {
+#if HALVES
+	if (columns <= LANES / 2) return T(half_tiles)[rows - 1][packed];
+#endif
+	return T(tiles)[rows - 1][packed][columns > LANES];
+}
 
 /* ---- Packing --------------------------------------------------------------------------------------------------------- */
 
@@ -201,16 +262,18 @@ static void T(row_block)(const struct hypi_gemm_plan *p, size_t i0, size_t rows,
 			T(pack_a)(packed_a, p->trans_a ? a + k0 * p->lda + i : strip, p->lda, p->trans_a, height, k);
 			strip = packed_a;
 		}
-		for (size_t j = 0; j < columns; j += NR) {
-			size_t width = columns - j < NR ? columns - j : NR, at = j;
-			if (!p->pack_b && width % LANES != 0) { /* whole vectors that end with the row */
-				width = width > LANES ? NR : LANES;
-				at = columns - width;
+		for (size_t j = 0, width; j < columns; j += width) {
+			size_t left = columns - j, at = j, lanes;
+			width = left < NR ? T(last_width)(left) : NR;
+			lanes = width;
+			if (!p->pack_b && width % LANES != 0) { /* whole vectors, or half a one, that end with the row */
+				lanes = width > LANES ? NR : HALVES && width <= LANES / 2 ? LANES / 2 : LANES;
+				at = columns - lanes;
 			}
-			const ELEMENT *from = p->pack_b ? b + at * k : b + at;
-			T(tiles)
-			[height - 1][p->pack_a][width > LANES](k, strip, p->lda, from, p->pack_b ? NR : p->ldb,
-			                                       c + i * p->ldc + j0 + at, p->ldc, width, (ELEMENT)p->alpha, beta);
+			const ELEMENT *from = p->pack_b ? b + at / NR * NR * k + at % NR : b + at;
+			T(tile_for)
+			(height, p->pack_a, lanes)(k, strip, p->lda, from, p->pack_b ? NR : p->ldb, c + i * p->ldc + j0 + at,
+			                           p->ldc, lanes, (ELEMENT)p->alpha, beta);
 		}
 		i += height;
 	}

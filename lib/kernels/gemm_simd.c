@@ -17,24 +17,28 @@
 #define DOT_NR 4
 #endif
 #define TILE_NV 2
+#define HALVES (HYP_CPU_X86_64 && VF_LANES == 16)
 
 #define ELEMENT float
 #define LANES VF_LANES
 #define V(name) HYPI_CAT(vf_, name)
 #define T(name) HYPI_CAT(name, _f32)
 #define VECTOR vf
+#define HALF_VECTOR __m256
 #include "kernels/gemm_body.h"
 #undef ELEMENT
 #undef LANES
 #undef V
 #undef T
 #undef VECTOR
+#undef HALF_VECTOR
 
 #define ELEMENT double
 #define LANES VD_LANES
 #define V(name) HYPI_CAT(vd_, name)
 #define T(name) HYPI_CAT(name, _f64)
 #define VECTOR vd
+#define HALF_VECTOR __m256d
 #include "kernels/gemm_body.h"
 
 void HYPI_FOR_SET(hypi_fill_gemm_)(struct hypi_gemm *g) {

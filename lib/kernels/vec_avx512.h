@@ -107,6 +107,20 @@ HYP_INLINE vf vf_from_vd(vd low, vd high)
 }
 HYP_INLINE void vec_fence(void) { _mm_sfence(); }
 
+/* Vectors of half the width, for the last columns of a product. */
+HYP_INLINE __m256 vf_h_zero(void) { return _mm256_setzero_ps(); }
+HYP_INLINE __m256 vf_h_set1(float x) { return _mm256_set1_ps(x); }
+HYP_INLINE __m256 vf_h_load(const float *p) { return _mm256_loadu_ps(p); }
+HYP_INLINE void vf_h_store(float *p, __m256 a) { _mm256_storeu_ps(p, a); }
+HYP_INLINE __m256 vf_h_mul(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
+HYP_INLINE __m256 vf_h_fma(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
+HYP_INLINE __m256d vd_h_zero(void) { return _mm256_setzero_pd(); }
+HYP_INLINE __m256d vd_h_set1(double x) { return _mm256_set1_pd(x); }
+HYP_INLINE __m256d vd_h_load(const double *p) { return _mm256_loadu_pd(p); }
+HYP_INLINE void vd_h_store(double *p, __m256d a) { _mm256_storeu_pd(p, a); }
+HYP_INLINE __m256d vd_h_mul(__m256d a, __m256d b) { return _mm256_mul_pd(a, b); }
+HYP_INLINE __m256d vd_h_fma(__m256d a, __m256d b, __m256d c) { return _mm256_fmadd_pd(a, b, c); }
+
 /* The sums of four vectors. */
 HYP_INLINE __m256 avx512_halves(__m512 a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 HYP_INLINE void vf_hsum4(float *sum, vf a, vf b, vf c, vf d)
