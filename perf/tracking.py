@@ -146,6 +146,7 @@ def main():
     commit = subprocess.run(["git", "-C", HERE, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
     machine = re.search(r"^model name.*: (.*)", open("/proc/cpuinfo", encoding="utf-8").read(), re.MULTILINE)
     path = os.path.join(options.results, f"tracking-{today:%Y-%m-%d}.csv")
+    os.sync()  # pages of a file that was just built would count as the program's own until they are on the disk
     with tempfile.TemporaryDirectory() as work, open(path, "w", encoding="utf-8") as file:
         file.write(f"# machine: {machine.group(1) if machine else platform.machine()}, {os.cpu_count()} processors; "
                    f"kernel: {platform.release()}; commit: {commit.stdout.strip()}\n"
@@ -156,10 +157,12 @@ def main():
             if not re.search(options.loads, name):
                 continue
             found = paired(load, library, options.rounds, options.lock)
-            base = instructions(load[2], load[3], library, 0)
+
+            def count(level, of=load):
+                return locked(options.lock, lambda: instructions(of[2], of[3], library, level))
+            base = count(0)
             for level in range(len(LEVELS)):
-                count = instructions(load[2], load[3], library, level) if base is not None else None
-                line = row(name, level, found[level], count, base)
+                line = row(name, level, found[level], count(level) if base is not None else None, base)
                 file.write(line + "\n")
                 file.flush()
                 print(line, flush=True)

@@ -116,9 +116,15 @@ static void size(finder *f, const hyp_stats *stats) {
 	}
 }
 
-/* Memory that is held for blocks that are gone. */
+/* Memory that is held for blocks that are gone: of spans that have one left at least. Those that have none wait in the
+ * heaps' lists, and go back by themselves. */
 static void fragmentation(finder *f, const hyp_stats *stats) {
-	uint64_t held = stats->small_span_bytes, used = stats->small_bytes;
+	hyp_class_stats classes[HYPI_CLASSES];
+	uint64_t held = 0, used = stats->small_bytes;
+	hypi_subject_classes(classes);
+	for (unsigned c = 0; c < HYPI_CLASSES; c++)
+		held += classes[c].active < classes[c].spans ? classes[c].span_bytes / classes[c].spans * classes[c].active
+		                                             : classes[c].span_bytes;
 	if (held < 16 * MIB || used * 2 > held) return;
 	hypi_format(
 		f->text, sizeof f->text,

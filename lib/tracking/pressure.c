@@ -5,7 +5,8 @@
  * Sources that speak up, in the order in which one is chosen: what $MEMORY_PRESSURE_WATCH names (systemd's protocol: a
  * regular file is waited for with POLLPRI, a FIFO or socket is drained), a pressure stall trigger of the process's
  * control group, one of the whole machine. An unprivileged trigger's window must be a multiple of two seconds, and a
- * trigger lives as long as its descriptor. The kernel forgets that a trigger fired as soon as anybody's poll has seen it,
+ * trigger lives as long as its descriptor; of a group that was removed it says so (POLLERR), and the next source takes its
+ * place. The kernel forgets that a trigger fired as soon as anybody's poll has seen it,
  * be it the caller's event loop: so there are two, one that wakes the caller and one that only we look at, made after
  * the other because the kernel marks the younger first. Besides, always: deltas of the group's memory.events and of its ancestors'
  * memory.events.local (version 1: memory.failcnt of all), so that a limit that was hit between two polls is heard of; the
@@ -48,7 +49,8 @@ struct hyp_pressure {
 	uint64_t hits[GROUPS];      /* how often each group ran into its own limit */
 	unsigned groups;
 	bool version1;
-	group_file folders[GROUPS]; /* the process's group first */
+	group_file folders[GROUPS];    /* the process's group first */
+	char machine[PATH_BYTES + 64]; /* the whole machine's stall information */
 };
 
 /* ---- small files ---- */
@@ -133,6 +135,12 @@ static void tell(hyp_pressure *p, hyp_pressure_level level, hyp_pressure_source 
 	hypi_pressure_tell(&p->levels, level, source);
 }
 
+static void stop_hearing(hyp_pressure *p, int *fd) {
+	epoll_ctl(p->epoll, EPOLL_CTL_DEL, *fd, NULL);
+	close(*fd);
+	*fd = -1;
+}
+
 /* "low", "high", "max", "oom": how often; what rose since the last time. */
 static void hear_events(hyp_pressure *p, bool first) {
 	static const struct {
@@ -145,6 +153,8 @@ static void hear_events(hyp_pressure *p, bool first) {
 	char text[1024];
 	if (p->events < 0) return;
 	ssize_t n = pread(p->events, text, sizeof text - 1, 0);
+	/* The group is gone: from now on the descriptor would always be ready. */
+	if (n < 0 && errno == ENODEV) stop_hearing(p, &p->events);
 	if (n <= 0) return;
 	text[n] = '\0';
 	for (const char *line = text; line != NULL && *line != '\0';) {
@@ -195,11 +205,7 @@ static void hear_limits(hyp_pressure *p, bool first) {
 	}
 }
 
-static void stop_hearing(hyp_pressure *p, int *fd) {
-	epoll_ctl(p->epoll, EPOLL_CTL_DEL, *fd, NULL);
-	close(*fd);
-	*fd = -1;
-}
+static void open_stall(hyp_pressure *p);
 
 static void hear_stall(hyp_pressure *p, uint32_t what) {
 	char drained[512];
@@ -209,20 +215,26 @@ static void hear_stall(hyp_pressure *p, uint32_t what) {
 		while ((n = read(p->stall, drained, sizeof drained)) > 0) spoke = true;
 		gone = n == 0 && (what & EPOLLIN) == 0 && (what & EPOLLHUP) != 0 && p->stall_source != HYP_PRESSURE_FROM_WATCH;
 	} else {
-		spoke = (what & EPOLLPRI) != 0;
+		spoke = (what & EPOLLPRI) != 0 && !gone; /* the kernel sets both when the group is removed */
 	}
 	if (spoke) tell(p, HYP_PRESSURE_HIGH, p->stall_source);
-	if (gone) stop_hearing(p, &p->stall);
+	if (!gone) return;
+	stop_hearing(p, &p->stall);
+	if (p->latch >= 0) close(p->latch);
+	p->latch = -1;
+	open_stall(p); /* what is next */
 }
 
 /* The trigger that fired since the last look, whoever else saw the other. */
 static void look_at_latch(hyp_pressure *p) {
 	struct pollfd look = {.fd = p->latch, .events = POLLPRI};
 	if (p->latch < 0 || poll(&look, 1, 0) <= 0) return;
-	if (look.revents & POLLPRI) tell(p, HYP_PRESSURE_HIGH, p->stall_source);
-	if (!(look.revents & POLLERR)) return;
-	close(p->latch); /* the group is gone */
-	p->latch = -1;
+	if (look.revents & POLLERR) { /* the group is gone */
+		close(p->latch);
+		p->latch = -1;
+	} else if (look.revents & POLLPRI) {
+		tell(p, HYP_PRESSURE_HIGH, p->stall_source);
+	}
 }
 
 static bool hear(hyp_pressure *p, int fd, uint32_t what) {
@@ -298,9 +310,17 @@ static bool open_trigger(hyp_pressure *p, const char *path) {
 		return false;
 	}
 	p->stall = fd;
+	p->stall_drains = false;
 	p->stall_source = HYP_PRESSURE_FROM_STALL;
 	p->latch = open_latch(path, trigger, sizeof trigger);
 	return true;
+}
+
+/* Of the process's group, else of the whole machine. */
+static void open_stall(hyp_pressure *p) {
+	char path[PATH_BYTES + 64];
+	hypi_format(path, sizeof path, "%s/memory.pressure", p->folders[0].path);
+	if (p->groups == 0 || p->version1 || !open_trigger(p, path)) open_trigger(p, p->machine);
 }
 
 static void open_sources(hyp_pressure *p, const hyp_pressure_config *c, const char *root) {
@@ -311,11 +331,10 @@ static void open_sources(hyp_pressure *p, const hyp_pressure_config *c, const ch
 		if (text == NULL && strncmp(*e, "MEMORY_PRESSURE_WRITE=", 22) == 0) text = *e + 22;
 	}
 	bool quiet = watch != NULL && strcmp(watch, "/dev/null") == 0; /* the protocol's word for: do not watch */
-	bool have = open_watch(p, watch, text);
+	hypi_format(p->machine, sizeof p->machine, "%s/proc/pressure/memory", root);
 	find_groups(p, root);
+	if (!open_watch(p, watch, text) && !quiet) open_stall(p);
 	if (p->groups != 0 && !p->version1) {
-		hypi_format(path, sizeof path, "%s/memory.pressure", p->folders[0].path);
-		if (!have && !quiet) have = open_trigger(p, path);
 		hypi_format(path, sizeof path, "%s/memory.events", p->folders[0].path);
 		p->events = open(path, O_RDONLY | O_CLOEXEC);
 		if (p->events >= 0)
@@ -323,8 +342,6 @@ static void open_sources(hyp_pressure *p, const hyp_pressure_config *c, const ch
 		hear_events(p, true);
 	}
 	hear_limits(p, true);
-	hypi_format(path, sizeof path, "%s/proc/pressure/memory", root);
-	if (!have && !quiet) open_trigger(p, path);
 }
 
 /* ---- the interface ---- */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,6 +84,13 @@ OUT_OF_LINE static void temporal(void) {
 	}
 }
 
+OUT_OF_LINE static void outside(void) {
+	size_t bytes = 96 << 20;
+	char *own = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memset(own, 1, bytes);
+	free(keep(1000));
+}
+
 OUT_OF_LINE static void sizes(void) { /* about 100 MiB of many sizes, held a while: no pattern at all */
 	static void *all[4000];
 	unsigned long random = 1;
@@ -100,9 +108,16 @@ int main(int argc, char **argv) {
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} all[] = {{"temporary", temporary},         {"growth", growth},     {"leak", leak},
-	           {"lifetime", lifetime},           {"slack", slack},       {"size", size},
-	           {"fragmentation", fragmentation}, {"temporal", temporal}, {"sizes", sizes}};
+	} all[] = {{"temporary", temporary},
+	           {"growth", growth},
+	           {"leak", leak},
+	           {"lifetime", lifetime},
+	           {"slack", slack},
+	           {"size", size},
+	           {"fragmentation", fragmentation},
+	           {"temporal", temporal},
+	           {"outside", outside},
+	           {"sizes", sizes}};
 	printf("pid %d\n", (int)getpid());
 	fflush(stdout);
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)

@@ -304,6 +304,65 @@ static void real(void) {
 	puts("heard the kernel's stall information");
 }
 
+/* Where control groups of version 2 are mounted; false: nowhere. */
+static bool find_groups(char *ret_folder, size_t bytes) {
+	char folder[192], kind[32];
+	FILE *file = fopen("/proc/self/mounts", "r");
+	bool found = false;
+	while (file != NULL && !found && fscanf(file, "%*s %191s %31s %*[^\n]", folder, kind) == 2)
+		found = strcmp(kind, "cgroup2") == 0;
+	if (file != NULL) fclose(file);
+	if (found) snprintf(ret_folder, bytes, "%s", folder);
+	return found;
+}
+
+/* The process's group is removed: no pressure, no descriptor that is ready for ever, and the machine is asked instead. */
+static void vanished(void) {
+	char mount[192], group[256], path[320], own[320], text[64];
+	if (!find_groups(mount, sizeof mount)) {
+		puts("skipped: no control groups of version 2");
+		return;
+	}
+	snprintf(group, sizeof group, "%s/hypool-gone-%d", mount, (int)getpid());
+	snprintf(path, sizeof path, "%s/memory.pressure", group);
+	if (mkdir(group, 0700) != 0 || access(path, R_OK | W_OK) != 0) {
+		rmdir(group);
+		puts("skipped: no control group of version 2 with stall information may be made");
+		return;
+	}
+	put("proc/self/cgroup", "0::/gone\n");
+	put("sys/fs/cgroup/gone/memory.max", "max\n");
+	snprintf(own, sizeof own, "%s/sys/fs/cgroup/gone/memory.pressure", root);
+	CHECK(symlink(path, own) == 0, "%s", own);
+	/* Any file of the group that tells of changes: the group of a test has no memory controller. */
+	snprintf(path, sizeof path, "%s/cgroup.events", group);
+	snprintf(own, sizeof own, "%s/sys/fs/cgroup/gone/memory.events", root);
+	CHECK(symlink(path, own) == 0, "%s", own);
+	char whole[320];
+	snprintf(whole, sizeof whole, "%s/proc/pressure/memory", root);
+	unlink(whole);
+	CHECK(mkfifo(whole, 0600) == 0, "mkfifo");
+	int machine = open(whole, O_RDWR | O_NONBLOCK);
+	hyp_pressure *p = open_with((hyp_pressure_config){.hold_ms = 60000});
+	CHECK(read(machine, text, sizeof text) < 0, "the machine was asked, though there is a group");
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_NONE, "quiet at first");
+	/* It also has an event to tell of, which nobody read before its end. */
+	snprintf(path, sizeof path, "%s/cgroup.freeze", group);
+	FILE *file = fopen(path, "w");
+	CHECK(file != NULL && fprintf(file, "1") > 0 && fclose(file) == 0, "%s", path);
+	CHECK(rmdir(group) == 0, "rmdir %s", group);
+	struct pollfd wait = {.fd = hyp_pressure_fd(p), .events = POLLIN};
+	CHECK(poll(&wait, 1, 10000) == 1, "it is told that the group is gone");
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_NONE && calls == 0, "a group's end is no pressure");
+	CHECK(poll(&wait, 1, 0) == 0, "the descriptor stays ready");
+	CHECK(read(machine, text, sizeof text) >= 20 && memcmp(text, "some ", 5) == 0, "the machine is asked instead");
+	CHECK(hyp_pressure_poll(p) == HYP_PRESSURE_NONE, "and goes on");
+	hyp_pressure_close(p);
+	close(machine);
+	unlink(whole);
+	puts("heard that a control group was removed");
+}
+
 static void refusals(void) {
 	hyp_pressure *p = NULL;
 	hyp_pressure_config config = {.struct_bytes = sizeof config, .thresholds = {700, 600, 900, 950}};
@@ -328,6 +387,7 @@ int main(void) {
 	limits_hit();
 	triggers();
 	real();
+	vanished();
 	refusals();
 	char command[64];
 	snprintf(command, sizeof command, "rm -r %s", root);
