@@ -84,7 +84,7 @@ typedef struct hypi_cleanup {
 	hypi_lock move_lock;     /* held while a block is held: a fork waits for it */
 	hypi_plan plan;          /* run lock */
 	uint64_t slice_purge_ns; /* that purging a slice took last time; 0: not known. Run lock, as the next two */
-	bool purges;             /* the last cleanup's purging was cut */
+	size_t unpurged_slices;  /* that the last cleanup's purging left, where its budget cut it */
 	hyp_cleanup_request purge_request; /* that it was for */
 	/* Table lock, all that follows. */
 	bool automatic;

@@ -151,6 +151,7 @@ static void enter(hyp_pool *pool) {
 	hypi_cleanup_keep_level(record);
 	hypi_cleanup_forget(record, false);
 	hypi_plan_fini(&record->plan);
+	record->unpurged_slices = 0;
 }
 
 static void leave(hyp_pool *pool) {

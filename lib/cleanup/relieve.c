@@ -98,7 +98,10 @@ void hypi_cleanup_relieve(uint64_t wanted_bytes, hyp_cleanup_cause cause, hyp_re
 	hypi_cleanup_of(hyp_pool_default(), true); /* NULL: no memory for its record: the others then */
 	for (int stage = 0; stage < HYP_RELIEF_STAGES && fallen < wanted_bytes; stage++) {
 		uint64_t purged = 0;
-		if (stage == HYP_RELIEF_CACHES) hypi_cleanup_each(trim_one, NULL);
+		if (stage == HYP_RELIEF_CACHES) {
+			hypi_heap_trim_kept(&hypi_default_engine, UINT64_MAX);
+			hypi_cleanup_each(trim_one, NULL);
+		}
 		if (stage == HYP_RELIEF_RECLAIMERS) {
 			ret_relief->claimed_bytes = ask(wanted_bytes - fallen, cause);
 			hypi_cleanup_each(trim_one, NULL);

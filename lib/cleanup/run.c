@@ -253,9 +253,19 @@ static void purge(hypi_cleanup *record, const hyp_cleanup_request *request, uint
 	} while (bytes >= most && now_ns + step_ns < end_ns);
 	if (result->purged_bytes >> HYPI_SLICE_LOG2 >= 16)
 		record->slice_purge_ns = (now_ns - start_ns) / (result->purged_bytes >> HYPI_SLICE_LOG2);
-	record->purges = bytes >= most && hypi_large_pool_dirty_slices(large) != 0;
+	record->unpurged_slices = bytes >= most ? hypi_large_pool_dirty_slices(large) : 0;
 	record->purge_request = *request;
-	result->more |= record->purges;
+	result->more |= record->unpurged_slices != 0;
+}
+
+/* Whether the cleanup before moved all that it could, and only its purging was cut: that is gone on with, unless somebody else
+ * did it meanwhile. */
+static bool only_purges(const hypi_cleanup *record, const hyp_cleanup_request *request, const hypi_heap *heap,
+                        hyp_cleanup_cause cause) {
+	if (record->unpurged_slices == 0 || cause == HYP_CLEANUP_EMERGENCY || !request->purge || request->dry_run)
+		return false;
+	if (!is_same(&record->purge_request, request) || goes_on(&record->plan, heap, request)) return false;
+	return hypi_large_pool_dirty_slices(&record->pool->engine.large) >= record->unpurged_slices / 2;
 }
 
 static uint64_t fall(uint64_t before, uint64_t after) { return before > after ? before - after : 0; }
@@ -271,9 +281,7 @@ static hyp_status clean(hypi_cleanup *record, const hyp_cleanup_request *request
 	measure(large, &used, &arenas);
 	hypi_heap *heap = hypi_pool_is_host(pool) ? hypi_heap_for(&pool->engine) : hypi_heap_of(&pool->engine);
 	if (heap != NULL) hypi_heap_trim(heap);
-	/* The one before moved all that it could, and only its purging was cut: that is gone on with. */
-	bool moved = record->purges && request->purge && !request->dry_run && is_same(&record->purge_request, request) &&
-	             !goes_on(&record->plan, heap, request);
+	bool moved = only_purges(record, request, heap, result->cause);
 	if (request->compact && !moved && hypi_handles_move(pool) && (heap != NULL || !hypi_pool_is_host(pool))) {
 		status = compact(record, heap, request, end_of(record, request, start_ns), result);
 		if (heap != NULL) hypi_heap_trim(heap);

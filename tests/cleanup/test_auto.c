@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BLOCKS = 20000, BYTES = 512, WAIT_MS = 10000, ONE = HYP_TSAN ? 0 : 1 };
+enum { BLOCKS = 20000, BYTES = 512, WAIT_MS = 60000, ONE = HYP_TSAN ? 0 : 1 };
 
 static hyp_handle handles[BLOCKS];
 
@@ -371,7 +371,7 @@ START_TEST(forked) {
 	for (int round = 0; round < 30; round++) {
 		pid_t child = fork();
 		if (child == 0) {
-			alarm(30);
+			alarm(100);
 			if (thread_count() != ONE) _exit(2);
 			check_sparse(pool);
 			bool asks = round % 3 == 0 && !HYP_TSAN; /* which knows no threads after a fork */
@@ -428,7 +428,7 @@ START_TEST(forked_while_copying) {
 	for (int round = 0; round < 100; round++) {
 		pid_t child = fork();
 		if (child == 0) {
-			alarm(20); /* a lock that waits for nobody would wait for ever */
+			alarm(100); /* a lock that waits for nobody would wait for ever */
 			for (int i = 0; i < LARGE; i += 4) {
 				void *p;
 				hyp_handle h = c.handles[i];

@@ -365,6 +365,17 @@ START_TEST(cut_purges) {
 		if (round == 0) ck_assert_uint_le(purge_most_bytes, HYPI_PURGE_STEP_BYTES);
 	}
 	ck_assert_uint_gt(purge_calls, 0);
+	/* Purging that was cut, and that somebody else finished, keeps no cleanup from planning. */
+	hyp_cleanup_request request;
+	hyp_cleanup_request_init(&request);
+	request.budget_ms = 1;
+	void *p = hyp_pool_malloc(pool, 60 << 20);
+	memset(p, 1, 60 << 20);
+	hyp_pool_free(pool, p);
+	while (run(pool, &request).more && plan->stage != HYPI_PLAN_NONE) continue;
+	ck_assert_uint_ge(dirty_bytes(pool), HYPI_PURGE_STEP_BYTES);
+	hyp_pool_trim(pool);
+	ck_assert_uint_gt(run(pool, &request).planning_ns, 0);
 	check_all(pool, BYTES, 2000);
 	hyp_pool_destroy(pool);
 	hyp_backing_close(&plain);

@@ -245,7 +245,7 @@ START_TEST(device_runs_full) {
 	hyp_cleanup_stats s = {.struct_bytes = sizeof s};
 	uintptr_t others;
 	ck_assert_int_eq(hyp_device_alloc(c.device, had - ((size_t)20 << 20), 4096, &others), HYP_OK);
-	for (int waited = 0; waited < 20000 && s.by_cause[HYP_CLEANUP_DEVICE] == 0; waited += 5, sleep_ms(5))
+	for (int waited = 0; waited < 60000 && s.by_cause[HYP_CLEANUP_DEVICE] == 0; waited += 5, sleep_ms(5))
 		ck_assert_int_eq(hyp_cleanup_stats_get(pool, &s), HYP_OK);
 	ck_assert_uint_ge(s.by_cause[HYP_CLEANUP_DEVICE], 1);
 	ck_assert_uint_eq(s.by_cause[HYP_CLEANUP_IDLE], 0); /* the machine may be short of memory, too: that comes first */
