@@ -340,6 +340,16 @@ void hypi_heap_shelve(hypi_heap *heap) {
 	heap->shelved = true;
 }
 
+void hypi_heap_rest(hypi_heap *heap) {
+	bool was_busy = hypi_heap_enter(heap);
+	hypi_guard_disarm(heap);
+	hypi_heap_settle(heap);
+	hypi_heap_drain(heap);
+	hypi_remote_flush(heap);
+	hypi_large_cache_flush(heap, UINT64_MAX);
+	hypi_heap_leave(heap, was_busy);
+}
+
 void hypi_heap_trim(hypi_heap *heap) {
 	bool was_busy = hypi_heap_enter(heap);
 	hypi_guard_disarm(heap);
@@ -380,6 +390,7 @@ void hypi_heap_look(hypi_heap *heap) {
 	hypi_large_cache_flush(heap, now >= decay / 2 ? now - decay / 2 : 0);
 	hypi_large_pool_tick(&heap->engine->large, now);
 	hypi_heap_leave(heap, was_busy);
+	if (now >= decay) hypi_heap_trim_kept(heap->engine, now - decay);
 	hypi_sample_look(now);
 }
 

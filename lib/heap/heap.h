@@ -120,6 +120,8 @@ typedef struct hypi_heap {
 	_Atomic(struct hypi_slot *) slots_back; /* handles of this heap that other threads freed */
 	struct hypi_heap *next;                 /* all heaps of the engine; engine lock */
 	struct hypi_heap *next_orphan;          /* engine lock */
+	uint32_t kept;                          /* slices of an orphan that was left as it was; engine lock, as is: */
+	uint64_t kept_ms;                       /* since when */
 	HYP_CACHE_ALIGNED _Atomic(hypi_span *) pending;
 	_Atomic uint32_t state;
 } hypi_heap;
@@ -130,6 +132,7 @@ typedef struct hypi_engine {
 	hypi_heap *heaps;   /* every heap ever made */
 	hypi_heap *orphans; /* stack of heaps without a thread; a taken one is skipped */
 	uint32_t heap_count;
+	_Atomic uint32_t kept; /* slices of all such orphans; engine lock to write */
 	hypi_lock limbo_lock;
 	_Atomic(hypi_heap *) sampled; /* holds the blocks that the sampler picked; the sample lock */
 	hypi_heap *limbo;             /* serves threads that are past their own heap's end */
@@ -223,6 +226,8 @@ void *hypi_engine_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size
 
 /* Sends off what the heap holds for others, gives back what it can, and makes it an orphan. */
 void hypi_heap_abandon(hypi_heap *heap);
+/* Any thread: orphans that were kept for the next thread since then or longer give back what they have. */
+void hypi_heap_trim_kept(hypi_engine *engine, uint64_t since_ms);
 
 /* ---- the slow paths; each returns NULL with errno ENOMEM on failure ---- */
 
@@ -292,6 +297,8 @@ size_t hypi_heap_release_pages(hypi_heap *heap, bool seen_only);
 
 /* Gives back every empty span, the cache and the outbox. */
 void hypi_heap_trim(hypi_heap *heap);
+/* Of that only what others may wait for: the outbox, the cache, and what lies pending. */
+void hypi_heap_rest(hypi_heap *heap);
 
 /* For a heap that is about to lose its thread: from now on even a span that is being carved goes back when it is empty. */
 void hypi_heap_shelve(hypi_heap *heap);

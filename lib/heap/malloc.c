@@ -328,6 +328,7 @@ size_t hyp_trim(void) {
 	hypi_heap *heap = hypi_heap_mine();
 	size_t released = 0;
 	hypi_process_init();
+	hypi_heap_trim_kept(&hypi_default_engine, UINT64_MAX); /* sends blocks home to this heap */
 	if (heap != NULL) {
 		hypi_harden_flush(heap);
 		hypi_heap_trim(heap);

@@ -45,7 +45,58 @@ void hypi_engine_init(hypi_engine *engine, const hyp_backing *backing, size_t ar
 	engine->large_cache_bytes = hypi_option_get(HYPI_OPTION_large_cache);
 }
 
-/* ---- heaps ---- */
+/* ---- heaps ----
+ *
+ * An orphan is kept as it is for the next thread, while all that are kept have no more than MOST_KEPT slices: threads that
+ * come and go find what the last ones had. After the time that free memory may stay (the decay), whichever heap looks after
+ * itself trims them. Larger ones are trimmed at once. */
+
+enum { MOST_KEPT = 512 };
+
+static bool is_kept(const hypi_heap *heap) {
+	const hypi_engine *engine = heap->engine;
+	return engine == &hypi_default_engine && !hypi_hardened() && heap->sampler == NULL && !engine->large.tight &&
+	       engine->large.decay_ms != 0 && hypi_load_relaxed(&engine->kept) + heap->slices <= MOST_KEPT;
+}
+
+/* Under the engine's lock. */
+static void set_kept(hypi_heap *heap, uint32_t slices) {
+	_Atomic uint32_t *kept = &heap->engine->kept;
+	hypi_store_relaxed(kept, hypi_load_relaxed(kept) - heap->kept + slices);
+	heap->kept = slices;
+}
+
+static void leave(hypi_heap *heap) {
+	/* Pairs with the acquire of whoever adopts or reclaims, and with the order in hypi_heap_reclaim. */
+	atomic_store(&heap->state, HYPI_HEAP_ORPHAN);
+}
+
+/* A push that saw an owned heap left the reclaiming to nobody: it is looked at once more. */
+static void look_again(hypi_heap *heap) {
+	if (atomic_load(&heap->pending) != NULL) hypi_heap_reclaim(heap);
+}
+
+static hypi_heap *take_kept(hypi_engine *engine, uint64_t since_ms) {
+	hypi_heap *heap;
+	hypi_lock_take(&engine->lock);
+	for (heap = engine->orphans; heap != NULL; heap = heap->next_orphan) {
+		uint32_t expected = HYPI_HEAP_ORPHAN;
+		if (heap->kept == 0 || heap->kept_ms > since_ms) continue;
+		/* acquire: pairs with `leave`. It stays among the orphans, where others pass it by, as when it is reclaimed. */
+		if (hypi_cas_strong_acquire(&heap->state, &expected, HYPI_HEAP_OWNED)) break;
+	}
+	if (heap != NULL) set_kept(heap, 0);
+	hypi_unlock(&engine->lock);
+	return heap;
+}
+
+void hypi_heap_trim_kept(hypi_engine *engine, uint64_t since_ms) {
+	if (HYP_LIKELY(hypi_load_relaxed(&engine->kept) == 0)) return;
+	for (hypi_heap *heap; (heap = take_kept(engine, since_ms)) != NULL; look_again(heap)) {
+		hypi_heap_trim(heap);
+		leave(heap);
+	}
+}
 
 static hypi_heap *adopt(hypi_engine *engine) {
 	hypi_heap *heap = NULL;
@@ -57,6 +108,7 @@ static hypi_heap *adopt(hypi_engine *engine) {
 		if (hypi_cas_strong_acquire(&candidate->state, &expected, HYPI_HEAP_OWNED)) {
 			*at = candidate->next_orphan;
 			candidate->shelved = false;
+			set_kept(candidate, 0);
 			heap = candidate;
 			break;
 		}
@@ -87,19 +139,20 @@ hypi_heap *hypi_heap_create(hypi_engine *engine) {
 }
 
 void hypi_heap_abandon(hypi_heap *heap) {
-	heap->busy = true;
-	hypi_heap_trim(heap);
+	bool was_busy = hypi_heap_enter(heap), kept = is_kept(heap);
+	if (kept) hypi_heap_rest(heap);
+	else hypi_heap_trim(heap);
 	hypi_heap_shelve(heap);
-	heap->busy = false;
+	hypi_heap_leave(heap, was_busy);
 	hypi_engine *engine = heap->engine;
+	if (kept) heap->kept_ms = hypi_os_now_coarse_ms();
 	hypi_lock_take(&engine->lock);
+	if (kept) set_kept(heap, heap->slices);
 	heap->next_orphan = engine->orphans;
 	engine->orphans = heap;
-	/* Pairs with the acquire of whoever adopts or reclaims, and with the order in hypi_heap_reclaim. */
-	atomic_store(&heap->state, HYPI_HEAP_ORPHAN);
+	leave(heap);
 	hypi_unlock(&engine->lock);
-	/* A push that came after the trim saw an owned heap and left the reclaiming to nobody: look once more. */
-	if (atomic_load(&heap->pending) != NULL) hypi_heap_reclaim(heap);
+	look_again(heap);
 }
 
 hypi_heap *hypi_heap_mine(void) {
@@ -168,16 +221,20 @@ static void fork_child(void) {
 		hypi_lock_reset(&e->lock);
 		hypi_lock_reset(&e->limbo_lock);
 		e->orphans = NULL;
+		uint32_t kept = 0;
 		for (hypi_heap *heap = e->heaps; heap != NULL; heap = heap->next) {
 			if (heap == hypi_heap_of(e) || heap == e->limbo || heap == hypi_load_relaxed(&e->sampled)) continue;
 			hypi_remote_forked(heap);
 			bool lost = heap->busy || hypi_load_relaxed(&heap->state) == HYPI_HEAP_LOST;
 			hypi_store_relaxed(&heap->state, lost ? HYPI_HEAP_LOST : HYPI_HEAP_ORPHAN);
+			if (lost) heap->kept = 0;
+			kept += heap->kept;
 			if (lost) continue;
 			hypi_heap_hold_nothing(heap); /* its two words may not belong together */
 			heap->next_orphan = e->orphans;
 			e->orphans = heap;
 		}
+		hypi_store_relaxed(&e->kept, kept);
 	}
 	hypi_sample_fork_child();
 	hypi_harden_fork_child();

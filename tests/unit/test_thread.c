@@ -159,5 +159,74 @@ START_TEST(a_heap_that_a_fork_left_inside) {
 }
 END_TEST
 
+/* ---- what a thread leaves to the next ---- */
+
+enum { VISITS = 60 };
+
+static void *visit(void *context) {
+	size_t most = *(size_t *)context;
+	void *mine[VISITS];
+	for (size_t i = 0; i < VISITS; i++) HOLDS((mine[i] = hyp_malloc(1 + i * most / VISITS)) != NULL);
+	for (size_t i = 0; i < VISITS; i++) hyp_free(mine[i]);
+	return hypi_self.heap;
+}
+
+static hypi_heap *visited(size_t most) {
+	pthread_t thread;
+	void *heap;
+	ck_assert_int_eq(pthread_create(&thread, NULL, visit, &most), 0);
+	ck_assert_int_eq(pthread_join(thread, &heap), 0);
+	ck_assert_ptr_null(hypi_engine_check(&hypi_default_engine));
+	return heap;
+}
+
+static uint32_t used(void) { return hypi_default_engine.large.used_slices; }
+
+START_TEST(the_next_thread_finds_what_the_last_one_had) {
+	hypi_heap *heap = visited(20000);
+	uint32_t slices = heap->slices, before = used();
+	ck_assert_uint_gt(slices, 0);
+	ck_assert_uint_eq(hypi_load_relaxed(&hypi_default_engine.kept), slices);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_ptr_eq(visited(20000), heap);
+		ck_assert_uint_eq(used(), before);
+		ck_assert_uint_eq(hypi_load_relaxed(&hypi_default_engine.kept), slices);
+	}
+	hypi_heap_trim_kept(&hypi_default_engine, heap->kept_ms - 1); /* not so long */
+	ck_assert_uint_eq(used(), before);
+	hypi_heap_trim_kept(&hypi_default_engine, heap->kept_ms);
+	ck_assert_uint_eq(used(), before - slices);
+	ck_assert_uint_eq(hypi_load_relaxed(&hypi_default_engine.kept), 0);
+	ck_assert_ptr_null(hypi_engine_check(&hypi_default_engine));
+	ck_assert_ptr_eq(visited(20000), heap); /* it is an orphan still */
+	hyp_trim();
+	ck_assert_uint_eq(hypi_load_relaxed(&hypi_default_engine.kept), 0);
+	ck_assert_uint_eq(used(), hypi_heap_mine()->slices);
+}
+END_TEST
+
+START_TEST(a_large_heap_is_not_kept) {
+	hypi_heap *heap = visited(1000000);
+	ck_assert_uint_eq(hypi_load_relaxed(&hypi_default_engine.kept), 0);
+	ck_assert_uint_eq(heap->slices, 0);
+}
+END_TEST
+
+/* Nobody asks: a heap that looks after itself trims those that were kept for longer than free memory is. */
+START_TEST(what_is_kept_is_trimmed_in_time) {
+	hyp_free(hyp_malloc(100));
+	hypi_heap *heap = visited(20000), *mine = hypi_heap_mine();
+	ck_assert_uint_gt(heap->slices, 0);
+	hypi_heap_look(mine);
+	ck_assert_uint_gt(heap->slices, 0);
+	heap->kept_ms -= hypi_default_engine.large.decay_ms + 100;
+	mine->look_ms = 1; /* a look is due */
+	hypi_heap_look(mine);
+	ck_assert_uint_eq(heap->slices, 0);
+	ck_assert_uint_eq(hypi_load_relaxed(&hypi_default_engine.kept), 0);
+}
+END_TEST
+
 UNIT_MAIN("thread", one_that_only_frees_gets_a_heap, one_that_frees_little_gets_none, one_that_only_frees_keeps_little,
-          its_lists_are_short, a_push_that_a_fork_cut, a_heap_that_a_fork_left_inside)
+          its_lists_are_short, a_push_that_a_fork_cut, a_heap_that_a_fork_left_inside,
+          the_next_thread_finds_what_the_last_one_had, a_large_heap_is_not_kept, what_is_kept_is_trimmed_in_time)
