@@ -49,9 +49,8 @@ typedef struct hyp_cleanup_request {
 	size_t most_held_bytes; /* 4 MiB; 0: no bound. While a block is copied whoever wants to lock it waits: larger ones
 	                         * are left alone, as locked ones are */
 	/* When the cleanup ends early. The next one of the pool with the same choice of blocks goes on where it ended. */
-	uint64_t
-		budget_ms; /* 100; 0: no bound. By the clock, of all of it: planning, moving, and giving back, each of which
-	                     * is cut where the budget ends. But a dry run plans whole */
+	uint64_t budget_ms;  /* 100; 0: no bound. By the clock, of all of it: planning, moving and giving back are cut
+	                      * where it ends; but a dry run plans whole */
 	size_t budget_bytes; /* copied; 0: no bound */
 } hyp_cleanup_request;
 
