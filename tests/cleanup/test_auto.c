@@ -1,4 +1,5 @@
 /* Automatic cleanup: the thread, its strategies, its end, fork; relief in stages (lib/cleanup/thread.c, record.c, relieve.c). */
+#include "base/option.h"
 #include "cleanup/cleanup.h"
 #include "pool/handle.h"
 
@@ -25,14 +26,9 @@ static hyp_pool_cleanup settings_of(uint64_t idle_ms, uint64_t period_ms, double
 	                          .max_cleanup_ms = 60000};
 }
 
-/* The machine's own pressure is not to be heard: it may be busy with anything. */
-static const hyp_pressure_config quiet = {.struct_bytes = sizeof quiet, .root = "/nonexistent"};
-
 static hyp_pool *created(const hyp_pool_config *config) {
 	hyp_pool *pool = NULL;
-	if (hypi_cleanup_pressure == NULL) hypi_cleanup_pressure = &quiet;
 	ck_assert_int_eq(hyp_pool_create(config, &pool), HYP_OK);
-	pool->engine.large.decay_ms = 3600000; /* nothing goes by itself, however long a test takes */
 	return pool;
 }
 
@@ -476,7 +472,6 @@ START_TEST(relief) {
 	void *cache = hyp_malloc(8 << 20), *none = NULL;
 	memset(cache, 1, 8 << 20);
 	hyp_pool *pool = cleanup_pool();
-	pool->engine.large.decay_ms = 3600000;
 	make_dirty(pool);
 	make_sparse(pool);
 	int id, empty_id;
@@ -515,5 +510,21 @@ START_TEST(relief) {
 }
 END_TEST
 
-UNIT_MAIN("automatic cleanup", one_thread, idle, periodic_and_compacting, own_strategy_and_age, thread_keeps_out,
-          pressed_by_its_limit, pressed_by_the_system, pools_come_and_go, forked, forked_while_copying, relief)
+int main(void) {
+	/* The machine's own pressure is not to be heard: it may be busy with anything. And nothing decays, however long a test takes. */
+	static const hyp_pressure_config quiet = {.struct_bytes = sizeof quiet, .root = "/nonexistent"};
+	hypi_cleanup_pressure = &quiet;
+	hypi_option_values[HYPI_OPTION_decay] = 3600000;
+	const TTest *const tests[] = {one_thread,
+	                              idle,
+	                              periodic_and_compacting,
+	                              own_strategy_and_age,
+	                              thread_keeps_out,
+	                              pressed_by_its_limit,
+	                              pressed_by_the_system,
+	                              pools_come_and_go,
+	                              forked,
+	                              forked_while_copying,
+	                              relief};
+	return unit_run("automatic cleanup", tests, HYP_ARRAY_LEN(tests));
+}
