@@ -71,10 +71,10 @@ static inline vf load_in_order(const float *p) {
 		add_to_sum(&total, vf_add(ab, cd)); \
 	} while (0)
 
-#define BLOCKED_SUM_F32(step, last) \
+#define BLOCKED_SUM_F32(step, last, streams_from) \
 	struct sum_f32 total = {vd_zero(), vd_zero()}; \
 	size_t i = 0; \
-	for (; n - i >= CHAINS * STREAM_LENGTH; i += CHAINS * STREAM_LENGTH) { \
+	for (; n >= (streams_from) && n - i >= CHAINS * STREAM_LENGTH; i += CHAINS * STREAM_LENGTH) { \
 		for (size_t at = 0; at < STREAM_LENGTH; at += CHAIN_STEPS * VF_LANES) \
 			SUM_BLOCK_F32(step, i + at, CHAIN_STEPS, STREAM_LENGTH, VF_LANES); \
 	} \
@@ -91,9 +91,13 @@ static inline vf load_in_order(const float *p) {
 	if (i < n) add_to_sum(&total, last(i, n - i)); \
 	return total_f32(&total);
 
-static double sum_f32(const float *a, size_t n) { BLOCKED_SUM_F32(PLAIN, PLAIN_N) }
-double HYPI_FOR_SET(hypi_abs_sum_f32_)(const float *a, size_t n) { BLOCKED_SUM_F32(ABSOLUTE, ABSOLUTE_N) }
-static double dot_f32(const float *a, const float *b, size_t n) { BLOCKED_SUM_F32(PRODUCT, PRODUCT_N) }
+static double sum_f32(const float *a, size_t n) { BLOCKED_SUM_F32(PLAIN, PLAIN_N, CHAINS * STREAM_LENGTH) }
+double HYPI_FOR_SET(hypi_abs_sum_f32_)(const float *a, size_t n) {
+	BLOCKED_SUM_F32(ABSOLUTE, ABSOLUTE_N, HYPI_LARGE_BYTES / sizeof(float))
+}
+static double dot_f32(const float *a, const float *b, size_t n) {
+	BLOCKED_SUM_F32(PRODUCT, PRODUCT_N, CHAINS * STREAM_LENGTH)
+}
 
 /* Both sums in one pass: chains of 8 in f32, four of each, joined as above. */
 static void moments_f32(const float *a, size_t n, float shift, double *ret_sum, double *ret_square) {
@@ -273,18 +277,22 @@ ARG_EXTREME(argmax_f32, max_f32, >)
 ARG_EXTREME(argmin_f32, min_f32, <)
 
 /* ---- Axes ------------------------------------------------------------------------------------------------------------
- * Axis 0 goes down the rows in strips of columns whose totals stay in a cache: sixteen rows are joined as a tree and the
- * result goes into the totals. A strip is as wide as the cache allows, so that each of the sixteen streams is long: the
- * processor's prefetchers begin anew on every page, and in narrow strips they never get going. */
+ * Axis 0 goes down the rows in strips of columns whose totals stay in a cache: some rows are joined as a tree and the
+ * result goes into the totals. The processor's prefetchers begin anew on every page and in narrow strips never get going,
+ * so a strip is as wide as the cache allows. Sums join FAR rows, each from an eighth of the matrix of its own that it
+ * goes through row after row: main memory then sees eight long streams. Extremes join GROUP neighbours. */
 
 #define STRIP 8192
 #define GROUP 16
+#define FAR 8
 
 /* One vector of columns of GROUP rows, joined; row(i) loads that of row i. */
 #define TREE4(V_OP, row, i) V_OP(V_OP(row(i), row((i) + 1)), V_OP(row((i) + 2), row((i) + 3)))
-#define TREE(V_OP, row) \
-	V_OP(V_OP(TREE4(V_OP, row, 0), TREE4(V_OP, row, 4)), V_OP(TREE4(V_OP, row, 8), TREE4(V_OP, row, 12)))
+#define TREE8(V_OP, row) V_OP(TREE4(V_OP, row, 0), TREE4(V_OP, row, 4))
+#define TREE(V_OP, row) V_OP(TREE8(V_OP, row), V_OP(TREE4(V_OP, row, 8), TREE4(V_OP, row, 12)))
 #define ROW(i) vf_load(p + (i)*stride + c)
+#define FAR_ROW(i) vf_load(p + (i)*apart + c)
+#define FAR_ROW_N(i) vf_load_n(p + (i)*apart + c, cols - c)
 #define ROW_N(i) vf_load_n(p + (i)*stride + c, cols - c)
 
 /* Strips of about equal width: a narrow last one would be read slower. */
@@ -299,18 +307,18 @@ static inline void add_to_totals(double *t, vf s) {
 }
 
 static void add_strip(double *total, const float *a, size_t rows, size_t cols, size_t stride) {
-	size_t r = 0;
-	for (; r + GROUP <= rows; r += GROUP) {
+	const size_t apart = rows / FAR * stride; /* between the rows that are joined */
+	for (size_t r = 0; r < rows / FAR; r++) {
 		const float *p = a + r * stride;
 		size_t c = 0;
-		for (; c + VF_LANES <= cols; c += VF_LANES) add_to_totals(total + c, TREE(vf_add, ROW));
+		for (; c + VF_LANES <= cols; c += VF_LANES) add_to_totals(total + c, TREE8(vf_add, FAR_ROW));
 		if (c < cols) {
 			double last[VF_LANES] = {0};
-			add_to_totals(last, TREE(vf_add, ROW_N));
+			add_to_totals(last, TREE8(vf_add, FAR_ROW_N));
 			for (size_t l = 0; c + l < cols; l++) total[c + l] += last[l];
 		}
 	}
-	for (; r < rows; r++)
+	for (size_t r = rows / FAR * FAR; r < rows; r++)
 		for (size_t c = 0; c < cols; c++) total[c] += (double)a[r * stride + c];
 }
 
@@ -402,7 +410,7 @@ static void softmax_f32(float *dst, const float *a, size_t n) {
 		vf e[4];
 		HYP_UNROLL
 		for (size_t c = 0; c < 4; c++) {
-			e[c] = vf_exp(vf_sub(vf_load(a + i + c * VF_LANES), most));
+			e[c] = vf_exp_down(vf_sub(vf_load(a + i + c * VF_LANES), most));
 			vf_store(dst + i + c * VF_LANES, e[c]);
 		}
 		add_to_sum(&total, vf_add(vf_add(e[0], e[1]), vf_add(e[2], e[3])));
@@ -410,7 +418,7 @@ static void softmax_f32(float *dst, const float *a, size_t n) {
 	for (; i < n; i += VF_LANES) {
 		size_t r = n - i < VF_LANES ? n - i : VF_LANES;
 		float e[VF_LANES];
-		vf_store(e, vf_exp(vf_sub(vf_load_n(a + i, r), most)));
+		vf_store(e, vf_exp_down(vf_sub(vf_load_n(a + i, r), most)));
 		for (size_t l = r; l < VF_LANES; l++) e[l] = 0;
 		add_to_sum(&total, vf_load(e));
 		memcpy(dst + i, e, r * sizeof(float));

@@ -335,25 +335,46 @@ HYP_INLINE void store_i8(int8_t *q, vi v) {
 #endif
 }
 
+/* A row of codes; its sum. next: a row whose greatest size is found beside, or NULL. */
+HYP_INLINE vi quantize_row(int8_t *q, const float *x, const float *next, size_t k, vf inverse, float *ret_most) {
+	vi total = vi_set1(0);
+	vf m[2] = {vf_zero(), vf_zero()};
+	size_t i = 0;
+	for (; i + 4 * VF_LANES <= k; i += 4 * VF_LANES) {
+		HYP_UNROLL
+		for (size_t c = 0; c < 4; c++) {
+			vi v = vi_from_vf(vf_mul(vf_load(x + i + c * VF_LANES), inverse));
+			total = vi_add(total, v);
+			store_i8(q + i + c * VF_LANES, v);
+			if (next != NULL) m[c % 2] = vf_max_any(m[c % 2], vf_abs(vf_load(next + i + c * VF_LANES)));
+		}
+	}
+	for (; i < k; i += VF_LANES) {
+		size_t n = k - i < VF_LANES ? k - i : VF_LANES;
+		int8_t last[VF_LANES];
+		vi v = vi_from_vf(vf_mul(vf_load_n(x + i, n), inverse));
+		total = vi_add(total, v);
+		store_i8(last, v);
+		memcpy(q + i, last, n);
+		if (next != NULL) m[0] = vf_max_any(m[0], vf_abs(vf_load_n(next + i, n)));
+	}
+	if (next != NULL) *ret_most = vf_hmax_any(vf_max_any(m[0], m[1]));
+	return total;
+}
+
+/* Of rows that fit the first cache by twos, the next one's scale is found while this one is written: one waits for
+ * memory, the other for arithmetic. Longer ones come from the second cache either way. */
+#define PAIRED_K 3072
+
 static void quantize_i8(int8_t *q, size_t q_stride, float *scale, int32_t *sum, const float *x, size_t x_stride,
                         size_t rows, size_t k) {
+	const bool paired = k <= PAIRED_K;
+	float most = 0, next_most = 0;
 	for (size_t r = 0; r < rows; r++, q += q_stride, x += x_stride) {
-		float most = abs_max(x, k);
+		most = r > 0 && paired ? next_most : abs_max(x, k);
 		const vf inverse = vf_set1(i8_inverse_scale(most));
-		vi total = vi_set1(0);
-		size_t i = 0;
-		for (; i + VF_LANES <= k; i += VF_LANES) {
-			vi v = vi_from_vf(vf_mul(vf_load(x + i), inverse));
-			total = vi_add(total, v);
-			store_i8(q + i, v);
-		}
-		if (i < k) {
-			int8_t last[VF_LANES];
-			vi v = vi_from_vf(vf_mul(vf_load_n(x + i, k - i), inverse));
-			total = vi_add(total, v);
-			store_i8(last, v);
-			memcpy(q + i, last, k - i);
-		}
+		vi total = paired && r + 1 < rows ? quantize_row(q, x, x + x_stride, k, inverse, &next_most)
+		                                  : quantize_row(q, x, NULL, k, inverse, NULL);
 		scale[r] = i8_scale(most);
 		if (sum != NULL) sum[r] = hsum(total);
 	}

@@ -25,6 +25,22 @@ HYP_INLINE vf vf_exp(vf x) {
 	return vf_scale(vf_add(p, vf_set1(1.0f)), n);
 }
 
+/* The same for x <= 0, as a softmax has it: nothing can overflow, and 1 + r + r^2 P(r) goes on as a polynomial. */
+HYP_INLINE vf vf_exp_down(vf x) {
+	const vf one = vf_set1(1.0f);
+	x = vf_max_any(vf_set1(-105.0f), x); /* a NaN stays: MAXPS yields its second operand */
+	vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
+	vf r = vf_fnma(n, vf_set1(0.693359375f), x);
+	r = vf_fnma(n, vf_set1(-2.12194440e-4f), r);
+	vf p = vf_set1(1.393373322e-03f);
+	p = vf_fma(p, r, vf_set1(8.363235385e-03f));
+	p = vf_fma(p, r, vf_set1(4.166646417e-02f));
+	p = vf_fma(p, r, vf_set1(1.666657664e-01f));
+	p = vf_fma(p, r, vf_set1(5.000000014e-01f));
+	p = vf_fma(p, r, one);
+	return vf_scale(vf_fma(p, r, one), n);
+}
+
 /* ln x. x = 2^e m, m in [sqrt(1/2), sqrt 2), f = m - 1; ln m = f - f^2/2 + f^3 P(f). */
 HYP_INLINE vf vf_log(vf x) {
 	const vf least_normal = vf_set1(0x1p-126f);

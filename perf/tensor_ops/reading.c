@@ -198,6 +198,36 @@ FORCED void row_by_row(const float *a, size_t rows, size_t strip, enum touch tou
 	}
 }
 
+/* As down, but the rows that are joined lie far apart: each of the streams goes through a part of the matrix of its own,
+ * row after row. ahead: at each page the beginning of the stream's next one is fetched. */
+FORCED void down_far(const float *a, size_t rows, enum touch touch, size_t ahead) {
+	static double total[STRIP_MAX];
+	const size_t n = COLUMNS / 16 * 16, part = ROWS / rows;
+	memset(total, 0, sizeof total);
+	for (size_t r = 0; r < part; r++)
+		for (size_t c = 0; c < n; c += 16) {
+			const float *p = a + r * COLUMNS + c;
+			__m512 s[ROWS_MAX];
+			UNROLL
+			for (size_t i = 0; i < rows; i++) {
+				if (ahead != 0 && c % 1024 == 0)
+					for (size_t line = 0; line < ahead; line++)
+						__builtin_prefetch(p + i * part * COLUMNS + 1024 + 16 * line);
+				s[i] = add_line(_mm512_setzero_ps(), p + i * part * COLUMNS, touch);
+			}
+			UNROLL
+			for (size_t w = rows / 2; w > 0; w /= 2) {
+				UNROLL
+				for (size_t i = 0; i < w; i++) s[i] = _mm512_add_ps(s[i], s[i + w]);
+			}
+			__m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(s[0]));
+			__m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(s[0], 1));
+			_mm512_storeu_pd(total + c, _mm512_add_pd(_mm512_loadu_pd(total + c), low));
+			_mm512_storeu_pd(total + c + 8, _mm512_add_pd(_mm512_loadu_pd(total + c + 8), high));
+		}
+	sink = (float)total[0];
+}
+
 /* ---- the ways ---- */
 
 #define KIB(n) ((size_t)(n)*256) /* in elements */
@@ -241,7 +271,16 @@ FORCED void row_by_row(const float *a, size_t rows, size_t strip, enum touch tou
 	X(w34, "down columns; two rows by two; strips of 8192 columns; each line touched twice", \
 	  row_by_row(a, 2, 8192, SCALAR_BESIDE)) \
 	X(w35, "down columns; four rows by four; strips of 8192 columns; each line touched twice", \
-	  row_by_row(a, 4, 8192, SCALAR_BESIDE))
+	  row_by_row(a, 4, 8192, SCALAR_BESIDE)) \
+	X(w36, "down columns; 4 rows far apart", down_far(a, 4, ONCE, 0)) \
+	X(w37, "down columns; 8 rows far apart", down_far(a, 8, ONCE, 0)) \
+	X(w38, "down columns; 16 rows far apart", down_far(a, 16, ONCE, 0)) \
+	X(w39, "down columns; 8 rows far apart; each line touched twice", down_far(a, 8, SCALAR_BESIDE, 0)) \
+	X(w40, "down columns; 16 rows far apart; each line touched twice", down_far(a, 16, SCALAR_BESIDE, 0)) \
+	X(w41, "down columns; 8 rows far apart; 32-byte loads", down_far(a, 8, HALVES, 0)) \
+	X(w42, "down columns; 16 rows far apart; 32-byte loads", down_far(a, 16, HALVES, 0)) \
+	X(w43, "down columns; 8 rows far apart; the next page's first 4 lines fetched", down_far(a, 8, ONCE, 4)) \
+	X(w44, "down columns; 16 rows far apart; the next page's first 4 lines fetched", down_far(a, 16, ONCE, 4))
 
 #define X(id, name, call) \
 	AVX512 static void id(const float *a) { call; }
