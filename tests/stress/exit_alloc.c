@@ -40,8 +40,10 @@ static void *churn(void *seed_in) {
 static void child(long round) {
 	alarm(10);
 	pthread_t thread;
-	for (uintptr_t i = 0; i < (brief ? THREADS_BRIEF : THREADS); i++)
+	for (uintptr_t i = 0; i < (brief ? THREADS_BRIEF : THREADS); i++) {
 		REQUIRE(pthread_create(&thread, NULL, churn, (void *)(i + (uintptr_t)round * THREADS)) == 0);
+		REQUIRE(pthread_detach(thread) == 0);
+	}
 	usleep((useconds_t)(round * 37 % (brief ? 300 : 3000)));
 	switch (round % 4) {
 	case 0: exit(0);
