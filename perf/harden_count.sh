@@ -24,7 +24,7 @@ row() { # allocator level library
 	done
 }
 
-for level in 1 2 3; do row hypool "$level" "$lib"; done
+for level in 0 1 2 3; do row hypool "$level" "$lib"; done
 row glibc 0 ""
 for peer in jemalloc mimalloc; do
 	[ -e "$folder/lib$peer.so.2" ] && row "$peer" 0 "$folder/lib$peer.so.2"

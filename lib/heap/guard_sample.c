@@ -1,12 +1,14 @@
 /*
  * heap/guard_sample.c: at the default level, one small allocation in about `guard` (5000) gets a page of its own between
- * pages without access, so that a write behind its end is seen sooner or later by somebody's run.
+ * pages without access, so that a write behind its end is seen sooner or later by somebody's run. At level 3 it is one in
+ * 1000, which heap/harden.c chooses.
  *
- * Owns SLOTS pages, each in a slice of its own, so that the page map has an entry for each. A block ends at its page's
- * end (rounded to its alignment); what is left of the page is canary, compared when the block is freed, and tells an
- * underflow, too. A freed slot is without access until all others that are free were used: whoever touches it or the
- * pages around is stopped by the processor. No signal handler is installed. Its record stays in the page map: a second
- * free is told as such. Where no slot is free, the kernel refuses, or address space is limited, nothing is sampled.
+ * wns up to SLOTS_MOST pages, each in a slice of its own, so that the page map has an entry for each. A block ends at
+ * its page's end (rounded to its alignment); what is left of the page is canary, compared when the block is freed, and
+ * tells an underflow, too. A freed slot is without access until all others that are free were used: whoever touches it
+ * or the pages around is stopped by the processor. No signal handler is installed. Its record stays in the page map: a
+ * second free is told as such. Where no slot is free, the kernel refuses, or address space is limited, nothing is
+ * sampled.
  *
  * How it costs the hit paths nothing: a heap counts what passes in its slow paths (hypi_heap_event, refills). When the
  * next one is due, the list of the class at hand is set aside whole, so that the next allocation of that class finds an
@@ -27,14 +29,15 @@
 #include <errno.h>
 #include <string.h>
 
-enum { SLOTS = 16, GAP_NS = 1000000 };
+enum { SLOTS_MOST = 64, GAP_NS = 1000000 };
 
 static struct {
 	hypi_lock lock;
-	_Atomic bool refused;    /* no address space for them, or not where it is limited */
-	hypi_span *records;      /* SLOTS of them; NULL: not made yet */
-	uint32_t first, count;   /* of `waiting` */
-	uint32_t waiting[SLOTS]; /* free slots; the one that was freed first comes next */
+	_Atomic bool refused;         /* no address space for them, or not where it is limited */
+	hypi_span *records;           /* `most` of them; NULL: not made yet */
+	uint32_t most;                /* as the level says */
+	uint32_t first, count;        /* of `waiting` */
+	uint32_t waiting[SLOTS_MOST]; /* free slots; the one that was freed first comes next */
 } slots;
 static _Atomic uint64_t next_ns; /* before which nothing is sampled: a rate, which orders nothing else */
 
@@ -44,22 +47,23 @@ static uintptr_t page_of(const hypi_span *span) { return hypi_round_down(span->b
 /* ---- the slots ---- */
 
 static bool make_slots(void) {
-	size_t each = stride(), total = HYPI_SLICE_BYTES + SLOTS * each;
+	uint32_t most = hypi_harden.config.slots;
+	size_t each = stride(), total = HYPI_SLICE_BYTES + most * each;
 	if (hypi_os.address_limit_bytes != 0) return false;
-	hypi_span *records = hypi_meta_alloc(SLOTS * sizeof *records);
+	hypi_span *records = hypi_meta_alloc(most * sizeof *records);
 	if (records == NULL) return false;
 	uintptr_t start = (uintptr_t)hypi_os_reserve(total, HYPI_SLICE_BYTES), at = start + HYPI_SLICE_BYTES;
-	if (start == 0 || !hypi_page_map_cover(at, SLOTS * each)) {
-		hypi_meta_free(records, SLOTS * sizeof *records);
+	if (start == 0 || !hypi_page_map_cover(at, most * each)) {
+		hypi_meta_free(records, most * sizeof *records);
 		if (start != 0 && hypi_os_unmap((void *)start, total) != HYP_OK)
 			hypi_add_relaxed(&hypi_default_engine.large.purge_failures, 1); /* address space, no memory */
 		return false;
 	}
-	for (uint32_t i = 0; i < SLOTS; i++, at += each) {
+	for (uint32_t i = 0; i < most; i++, at += each) {
 		records[i] = (hypi_span){.base = at, .engine = &hypi_default_engine, .first = HYPI_GUARD_SLOT, .slices = i};
 		slots.waiting[i] = i;
 	}
-	slots.count = SLOTS;
+	slots.count = slots.most = most;
 	slots.records = records;
 	return true;
 }
@@ -72,7 +76,7 @@ static hypi_span *take_slot(void) {
 	if (slots.records == NULL && !hypi_load_relaxed(&slots.refused)) hypi_store_relaxed(&slots.refused, !make_slots());
 	if (slots.count > 0) {
 		span = &slots.records[slots.waiting[slots.first]];
-		slots.first = (slots.first + 1) % SLOTS;
+		slots.first = (slots.first + 1) % slots.most;
 		slots.count--;
 	}
 	hypi_unlock(&slots.lock);
@@ -81,7 +85,7 @@ static hypi_span *take_slot(void) {
 
 static void give_slot(const hypi_span *span) {
 	hypi_lock_take(&slots.lock);
-	slots.waiting[(slots.first + slots.count++) % SLOTS] = span->slices;
+	slots.waiting[(slots.first + slots.count++) % slots.most] = span->slices;
 	hypi_unlock(&slots.lock);
 }
 
@@ -92,7 +96,7 @@ static void count_page(bool freed) {
 	hypi_unlock(&pool->lock);
 }
 
-static void *slot_alloc(size_t bytes, size_t alignment) {
+void *hypi_guard_slot_alloc(size_t bytes, size_t alignment) {
 	size_t page = hypi_os.page_bytes;
 	if (bytes > page || alignment > page) return NULL;
 	size_t body = hypi_round_up(bytes == 0 ? 1 : bytes, alignment < 16 ? 16 : alignment);
@@ -165,6 +169,12 @@ static void set_aside(hypi_heap *heap, unsigned c) {
 	heap->busy = was_busy;
 }
 
+bool hypi_guard_turn(void) {
+	uint64_t now = hypi_os_now_ns(), before = hypi_load_relaxed(&next_ns);
+	return now >= before && atomic_compare_exchange_strong_explicit(&next_ns, &before, now + GAP_NS,
+	                                                                memory_order_relaxed, memory_order_relaxed);
+}
+
 void hypi_guard_due(hypi_heap *heap, unsigned c) {
 	uint32_t every = hypi_harden.config.sample_every;
 	bool first = heap->guard_random == 0;
@@ -176,10 +186,7 @@ void hypi_guard_due(hypi_heap *heap, unsigned c) {
 	heap->guard_random += UINT64_C(0x9e3779b97f4a7c15);
 	heap->until_guard = 1 + (uint32_t)(hypi_mix64(heap->guard_random) % (2 * (uint64_t)every));
 	if (first || heap->guard_armed || hypi_load_relaxed(&slots.refused)) return;
-	uint64_t now = hypi_os_now_ns(), before = hypi_load_relaxed(&next_ns);
-	if (now < before || !atomic_compare_exchange_strong_explicit(&next_ns, &before, now + GAP_NS, memory_order_relaxed,
-	                                                             memory_order_relaxed))
-		return;
+	if (!hypi_guard_turn()) return;
 	if (c < HYPI_CLASSES && hypi_class_bytes(c) <= hypi_os.page_bytes) set_aside(heap, c);
 	heap->guard_armed = true;
 }
@@ -187,7 +194,7 @@ void hypi_guard_due(hypi_heap *heap, unsigned c) {
 void *hypi_guard_pick(hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
 	hypi_guard_disarm(heap);
 	if (hypi_self.hooked) return NULL;
-	void *p = slot_alloc(bytes, alignment);
+	void *p = hypi_guard_slot_alloc(bytes, alignment);
 	if (p == NULL) return NULL;
 	if (zero) memset(p, 0, bytes); /* where the kernel lied about the page */
 	hypi_harden_count(heap, hypi_span_at(p), false);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-	GUARD_EVERY = 1000,   /* level 3: small blocks to one with guard pages */
+	GUARD_EVERY = 1000,   /* level 3: small blocks to one with guard pages, which is at most one a millisecond */
 	RANDOM_ENTRIES = 128, /* of a quarantine: any of them leaves next */
 	FIFO_ENTRIES = 1024,  /* after which it waits here for its turn */
 	LEAVE_BATCH = 16,     /* blocks that leave together where there is no room: their lines are fetched side by side */
@@ -20,9 +20,12 @@ enum {
 	CANARY_ENDS = 32,     /* of a long canary, so many bytes at each end are written and compared */
 	NEIGHBOUR_BYTES = 8,  /* looked at in front of a block that is freed */
 	CLEAR_INLINE = 512,   /* bytes up to which a block is cleared without a call */
+	LEAVE_LOOK = 128,     /* level 3: bytes of a block that are compared when it leaves quarantine */
 	HOLD_STRONG = 1 << 20,
 	HOLD_STRONGEST = 2 << 20,
-	GUARD_FROM_STRONGEST = 1 << 16
+	GUARD_FROM_STRONGEST = 1 << 17, /* from where glibc, too, maps a block of its own: programs know it to be dear */
+	SLOTS_SAMPLED = 16,
+	SLOTS_STRONGEST = 64
 };
 
 /* The largest page of the processor. Valgrind cannot read a library whose segments ask for more than 4 KiB. */
@@ -45,6 +48,7 @@ void hypi_harden_init(void) {
 	hypi_harden_config *config = &hypi_harden.config;
 	if (!HYP_CHECKS || config->level != 0) return;
 	config->key = hypi_mix64(hypi_os.random + UINT64_C(0x9e3779b97f4a7c15));
+	config->slots = level == 3 ? SLOTS_STRONGEST : SLOTS_SAMPLED;
 	config->sample_every = level == 1 ? (uint32_t)hypi_option_get(HYPI_OPTION_guard) : 0;
 	if (level < 2 || hypi_default_engine.heap_count > 1) return;
 	config->guard_from_bytes = level == 3 ? GUARD_FROM_STRONGEST : hypi_default_engine.threshold_bytes;
@@ -100,45 +104,42 @@ static bool ends_well(uint64_t canary, const char *end, size_t count) {
 }
 
 /* A small block's canary: the two words at its start and the two at its end, which may overlap, and together are all of
- * it up to 32 bytes. A word that is not at a multiple of 8 is the canary turned. */
+ * it up to 32 bytes. A word that is not at a multiple of 8 is the canary turned. Of a canary below 8 bytes both ends are
+ * the word that ends with it, under a mask. No branch up to 16 bytes: how many there are is as good as random. */
 static uint64_t turned(uint64_t canary, uintptr_t at) {
 	unsigned by = (unsigned)(at & 7) * 8;
 	return canary >> by | canary << (-by & 63);
 }
 
-static void put_word(uint64_t canary, char *at) {
-	uint64_t word = turned(canary, (uintptr_t)at);
-	memcpy(at, &word, 8);
-}
+static void put_word(uint64_t word, char *at) { memcpy(at, &word, 8); }
 
-static uint64_t differs_at(uint64_t canary, const char *at) {
+static uint64_t word_at(const char *at) {
 	uint64_t word;
 	memcpy(&word, at, 8);
-	return word ^ turned(canary, (uintptr_t)at);
+	return word;
 }
+
+/* The bytes of the word that ends at a block's end which belong to a canary of `count` bytes, which is at least 1. */
+static uint64_t end_mask(size_t count) { return ~UINT64_C(0) << (count < 8 ? (8 - count) * 8 : 0); }
 
 HYP_INLINE void write_tail(uint64_t canary, char *from, char *end) {
 	size_t count = (size_t)(end - from);
+	uint64_t mask = end_mask(count), last = (word_at(end - 8) & ~mask) | (canary & mask);
 	if (HYP_UNLIKELY(count > 16)) {
-		put_word(canary, from + 8);
-		memcpy(end - 16, &canary, 8);
+		put_word(turned(canary, (uintptr_t)from), from + 8);
+		put_word(canary, end - 16);
 	}
-	if (HYP_LIKELY(count >= 8)) {
-		put_word(canary, from);
-		memcpy(end - 8, &canary, 8);
-	} else {
-		uint64_t word, mask = ~UINT64_C(0) << (8 - count) * 8; /* count is at least 1 */
-		memcpy(&word, end - 8, 8);
-		word = (word & ~mask) | (canary & mask);
-		memcpy(end - 8, &word, 8);
-	}
+	put_word(count < 8 ? last : turned(canary, (uintptr_t)from), count < 8 ? end - 8 : from);
+	put_word(last, end - 8);
 }
 
 HYP_INLINE bool tail_differs(uint64_t canary, const char *from, const char *end) {
 	size_t count = (size_t)(end - from);
-	if (count < 8) return !ends_well(canary, end, count);
-	uint64_t differs = differs_at(canary, from) | differs_at(canary, end - 8);
-	if (HYP_UNLIKELY(count > 16)) differs |= differs_at(canary, from + 8) | differs_at(canary, end - 16);
+	uint64_t mask = end_mask(count), differs = (word_at(end - 8) ^ canary) & mask;
+	uint64_t begin = word_at(count < 8 ? end - 8 : from) ^ turned(canary, (uintptr_t)from);
+	differs |= count < 8 ? 0 : begin;
+	if (HYP_UNLIKELY(count > 16))
+		differs |= (word_at(from + 8) ^ turned(canary, (uintptr_t)from)) | (word_at(end - 16) ^ canary);
 	return differs != 0;
 }
 
@@ -146,31 +147,35 @@ HYP_INLINE bool tail_differs(uint64_t canary, const char *from, const char *end)
 
 typedef uint64_t pair __attribute__((vector_size(16), may_alias));
 
-HYP_INLINE bool is_zero(const void *at, size_t bytes) {
-	const pair *from = at, *end = (const pair *)((const char *)at + bytes);
-	pair any = {0, 0};
-	for (; end - from >= 4; from += 4) any |= (from[0] | from[1]) | (from[2] | from[3]);
-	if ((bytes & 32) != 0) {
-		any |= from[0] | from[1];
-		from += 2;
-	}
-	if ((bytes & 16) != 0) any |= from[0];
+static void *least(const char *a, const char *b) { return (void *)(uintptr_t)(a < b ? a : b); }
+
+/* Four pairs, which overlap where the bytes are fewer than 64: no branch depends on a small block's size. */
+HYP_INLINE pair any_of(const char *at, const char *last) {
+	const char *b = least(at + 16, last), *c = least(at + 32, last), *d = least(at + 48, last);
+	return (*(const pair *)at | *(const pair *)b) | (*(const pair *)c | *(const pair *)d);
+}
+
+HYP_INLINE bool is_zero(const void *block, size_t bytes) {
+	const char *at = block, *last = at + bytes - sizeof(pair);
+	pair any = any_of(at, last);
+	while (HYP_UNLIKELY(last - at >= 64)) any |= any_of(at += 64, last);
 	return (any[0] | any[1]) == 0;
 }
 
-HYP_INLINE void clear(void *at, size_t bytes) {
+HYP_INLINE void clear_four(char *at, char *last) {
 	const pair zero = {0, 0};
-	pair *to = at, *end = (pair *)((char *)at + bytes);
-	if (bytes > CLEAR_INLINE) {
-		memset(at, 0, bytes);
+	pair *b = least(at + 16, last), *c = least(at + 32, last), *d = least(at + 48, last);
+	*(pair *)at = *b = *c = *d = zero;
+}
+
+HYP_INLINE void clear(void *block, size_t bytes) {
+	char *at = block, *last = at + bytes - sizeof(pair);
+	if (HYP_UNLIKELY(bytes > CLEAR_INLINE)) {
+		memset(block, 0, bytes);
 		return;
 	}
-	for (; end - to >= 4; to += 4) to[0] = to[1] = to[2] = to[3] = zero;
-	if ((bytes & 32) != 0) {
-		to[0] = to[1] = zero;
-		to += 2;
-	}
-	if ((bytes & 16) != 0) to[0] = zero;
+	clear_four(at, last);
+	while (HYP_UNLIKELY(last - at >= 64)) clear_four(at += 64, last);
 }
 
 /* ---- shadows: 3 bits of state, 20 of the asked size, 9 that change with every step ---- */
@@ -289,7 +294,8 @@ static void let_go(hypi_heap *heap, hypi_quarantine *q, void *p) {
 	_Atomic uint32_t *word = &hypi_load_relaxed(shadow_of(span))[index_of(span, p)];
 	if (q != NULL) q->bytes -= span->block_bytes;
 	/* Its first bytes are about to become its link; the others are compared when it is handed out, if it ever is. */
-	if (!is_zero(p, hypi_harden.config.level == 3 ? span->block_bytes : sizeof(hypi_block)))
+	size_t look = hypi_harden.config.level == 3 ? LEAVE_LOOK : sizeof(hypi_block);
+	if (!is_zero(p, look < span->block_bytes ? look : span->block_bytes))
 		hypi_fatal("write after free", p, span->block_bytes);
 	hypi_store_release(word, next_word(hypi_load_relaxed(word), FREE, 0)); /* pairs with check_in_front */
 	if (HYP_LIKELY(heap != NULL) && HYP_LIKELY(hypi_load_relaxed(&span->owner) == heap))
@@ -426,8 +432,10 @@ void hypi_harden_count(hypi_heap *heap, const hypi_span *span, bool freed) {
 	hypi_add_relaxed(freed ? &to->freed_bytes : &to->allocated_bytes, span->block_bytes);
 }
 
-static void *alloc_guarded(hypi_heap *heap, size_t bytes, size_t alignment) {
-	void *p = hypi_guard_alloc(bytes, alignment);
+static void *alloc_guarded(hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
+	void *p = hypi_guard_slot_alloc(bytes, alignment);
+	if (p != NULL && zero) memset(p, 0, bytes); /* where the kernel lied about the page */
+	if (p == NULL) p = hypi_guard_alloc(bytes, alignment);
 	if (p == NULL) return NULL;
 	hypi_span *span = hypi_span_at(p);
 	hypi_harden_count(heap, span, false);
@@ -438,7 +446,7 @@ static void *alloc_guarded(hypi_heap *heap, size_t bytes, size_t alignment) {
 /* All that is not plainly a block off the thread's own list. */
 static HYP_NOINLINE void *alloc_rest(hypi_heap *heap, size_t bytes, size_t alignment, bool zero, bool guarded) {
 	if (guarded) {
-		void *p = alloc_guarded(heap, bytes, alignment);
+		void *p = alloc_guarded(heap, bytes, alignment, zero);
 		if (p != NULL) return p;
 	}
 	/* At least one byte of canary. An absurd size is refused below. */
@@ -466,7 +474,7 @@ void *hypi_harden_alloc(hypi_heap *heap, size_t bytes, size_t alignment, bool ze
 	if (HYP_UNLIKELY(--q->until_guard == 0)) {
 		bool now = hypi_harden.config.level == 3;
 		q->until_guard = now ? 1 + draw(q) % (2 * GUARD_EVERY) : UINT32_MAX;
-		if (now) return alloc_rest(heap, bytes, alignment, zero, true);
+		if (now && hypi_guard_turn()) return alloc_rest(heap, bytes, alignment, zero, true);
 	}
 	if (HYP_UNLIKELY(--q->until_leave == 0)) age(heap, q);
 	if (alignment > 16 || bytes >= HYPI_SMALL_LIMIT - 1) return alloc_rest(heap, bytes, alignment, zero, false);

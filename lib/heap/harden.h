@@ -2,19 +2,20 @@
  * heap/harden.h: the stronger checks, option `harden` 2 and 3. They cost the hit paths nothing: at these levels every
  * thread's front stays hypi_heap_none, so each call comes to the slow path (heap/malloc.c), which comes here.
  *
- * What is known of a small block stands out of band, in its span's shadow: one word a block with its state and the
+ * hat is known of a small block stands out of band, in its span's shadow: one word a block with its state and the
  * exact size that was asked for. So a free of what is free already is told whatever the block holds, also after the
  * memory was written over. From the asked size to the block's end stands a canary of bytes that are never 0, which
  * depend on the address and the process's secret; it is compared when the block is freed or reallocated, and, before
  * that, the end of the block in front of it, which is where an underflow goes. A freed block is cleared, waits in its
- * thread's quarantine, and is compared with zero when it leaves (level 3: all of it) and when it is handed out again.
- * Which block leaves the quarantine, and which of eight fresh ones is handed out, is random.
+ * thread's quarantine, and is compared with zero when it leaves (its first bytes) and, whole, when it is handed out
+ * again. Which block leaves the quarantine, and which of eight fresh ones is handed out, is random.
  *
- * A block of `guard_from_bytes` or more (level 2: the large threshold; level 3: 64 KiB), and at level 3 one in
- * GUARD_EVERY small ones, is a mapping of its own that ends at a page without access and begins behind one. Freed, its
- * pages go back and its addresses stay without access for a while: whoever touches it is stopped by the processor
- * (SIGSEGV). There are at most GUARDS_MOST of them at a time, under a quarter of the kernel's usual table of mappings
- * with three entries each; beyond, blocks are placed as ever, with a canary.
+ * A block of `guard_from_bytes` or more (level 2: the large threshold; level 3: 128 KiB) is a mapping of its own that
+ * ends at a page without access and begins behind one. Freed, its pages go back and its addresses stay without access
+ * for a while: whoever touches it is stopped by the processor (SIGSEGV). There are at most GUARDS_MOST of them at a
+ * time, under a quarter of the kernel's usual table of mappings with three entries each; beyond, blocks are placed as
+ * ever, with a canary. At level 3 one in GUARD_EVERY small ones gets a page of heap/guard_sample.c, where one is free,
+ * else such a mapping.
  *
  * Limits: the first block of a span has none in front, so its underflow is not told; a block that the sampler picked
  * is freed without quarantine; what is handed out while the options are not known yet (before the C library has set
@@ -39,6 +40,7 @@ typedef struct hypi_harden_config {
 	size_t guard_from_bytes; /* requests from here on get guard pages */
 	size_t hold_bytes;       /* most that one quarantine holds */
 	uint32_t sample_every;   /* level 1: small allocations to one with guard pages; 0: none */
+	uint32_t slots;          /* pages for such */
 } hypi_harden_config;
 
 typedef union hypi_harden_page {
@@ -111,6 +113,10 @@ void hypi_harden_count(hypi_heap *heap, const hypi_span *span, bool freed);
 
 #define HYPI_GUARD_SLOT 2u /* `first` of their spans */
 
+/* Whether a small block may be guarded now: a millisecond has passed since one was. */
+bool hypi_guard_turn(void);
+/* A page between pages without access; NULL: none is free, or too much was asked for. */
+void *hypi_guard_slot_alloc(size_t bytes, size_t alignment);
 /* The heap, which is the caller's, is armed: a guarded block, or NULL: go on as ever. */
 void *hypi_guard_pick(hypi_heap *heap, size_t bytes, size_t alignment, bool zero);
 void hypi_guard_slot_free(hypi_span *span);
