@@ -6,8 +6,10 @@
  *
  * bench first measures memory twice, in turns: as hyp_topology_measure does, and with STREAM's copy and triad (McCalpin,
  * 1995) written out here. Then it runs each
- * operation for S seconds (0.2) on side x side (4096) matrices, products on smaller ones, with the profile on, and prints its calls, time, FLOP/s
- * and bytes/s, each as a part of the ceiling that this machine reached in the same run. It uses the public names only.
+ * operation for S seconds (0.2) on side x side (4096) matrices, products on smaller ones, with the profile on, and prints
+ * its calls, time, FLOP/s and bytes/s: the first as a part of the ceiling that this machine reached in the same run, the
+ * second as a part of what hyp_topology_measure gives for the same mix of reads and writes, just before and after it. It
+ * uses the public names only.
  */
 #include <hypool/device.h>
 #include <hypool/ops.h>
@@ -132,13 +134,18 @@ static void memory_row(const char *name, const double *ours, const double *strea
 	else printf("  %-8s %8.2f GB/s\n", name, gbps);
 }
 
+/* Of one of the three arrays: far more than the caches hold. */
+static uint64_t array_bytes(const hyp_topology_info *info) {
+	uint64_t least = (uint64_t)64 << 20, array = 4 * info->cache_bytes[2];
+	return array < least ? least : array;
+}
+
 /* STREAM, we, STREAM, we, ... STREAM: what memory gives changes from second to second on a shared machine, and a best of
  * each would compare one's luck with the other's; so neighbours are compared, and the middle of all rounds counts. */
 static void bench_node(uint32_t node, const hyp_topology_info *info) {
 	static double read[MOST_ROUNDS], write[MOST_ROUNDS], latency[MOST_ROUNDS], copy[MOST_ROUNDS], triad[MOST_ROUNDS];
 	static double stream_copy[MOST_ROUNDS + 1], stream_triad[MOST_ROUNDS + 1];
-	uint64_t least = (uint64_t)64 << 20, array = 4 * info->cache_bytes[2] < least ? least : 4 * info->cache_bytes[2];
-	size_t elements = (size_t)array / sizeof(double);
+	size_t elements = (size_t)array_bytes(info) / sizeof(double);
 	hyp_bandwidth b = {.struct_bytes = sizeof b};
 	/* Threads of this program run on any node: beside one node of several it would be another machine. */
 	bool beside = info->numa_nodes == 1 && info->cores <= MOST_THREADS;
@@ -231,6 +238,40 @@ static const struct {
 #undef X
 };
 
+/* How an operation uses memory: it reads, copies, or reads two streams and writes one. */
+enum mix { MIX_READ, MIX_COPY, MIX_TRIAD, MIX_COUNT };
+static const char *const mix_names[MIX_COUNT] = {"read", "copy", "triad"};
+static double mix_gbps[MIX_COUNT]; /* as measured last */
+#define REMEASURE_S 0.1 /* a shorter run of an operation is a trial, and not worth the time of a measurement */
+
+static enum mix mix_of(hyp_profile_op op) {
+	switch (op) {
+	case HYP_PROFILE_binary:
+	case HYP_PROFILE_where: return MIX_TRIAD;
+	case HYP_PROFILE_unary:
+	case HYP_PROFILE_copy:
+	case HYP_PROFILE_softmax:
+	case HYP_PROFILE_rms_norm: return MIX_COPY;
+	default: return MIX_READ;
+	}
+}
+
+/* All nodes' memory, each measured by its own cores. */
+static void measure_mixes(void) {
+	hyp_topology_info info = {.struct_bytes = sizeof info};
+	const hyp_topology *machine;
+	must(hyp_topology_this(&machine));
+	must(hyp_topology_describe(machine, &info));
+	for (int m = 0; m < MIX_COUNT; m++) mix_gbps[m] = 0;
+	for (uint32_t node = 0; node < info.numa_nodes; node++) {
+		hyp_bandwidth b = {.struct_bytes = sizeof b};
+		must(hyp_topology_measure(node, 3 * array_bytes(&info), NULL, &b));
+		mix_gbps[MIX_READ] += b.read_gbps;
+		mix_gbps[MIX_COPY] += b.copy_gbps;
+		mix_gbps[MIX_TRIAD] += b.triad_gbps;
+	}
+}
+
 static void prepare(void) {
 	int64_t less = side < 1024 ? side : 1024, rows = side < 2560 ? side : 2560;
 	const int64_t square[2] = {side, side}, small[2] = {less, less}, weights[2] = {rows, rows}, batch[2] = {32, rows};
@@ -260,18 +301,23 @@ static void operation_row(size_t i, const hyp_profile_ceiling *ceiling) {
 	work[i].run();
 	hyp_profile_reset();
 	hyp_profile_enable(true);
+	enum mix mix = mix_of(work[i].op);
+	double before = mix_gbps[mix];
 	for (double begun = now(); now() - begun < seconds;) work[i].run();
 	hyp_profile_enable(false);
+	if (seconds >= REMEASURE_S) measure_mixes();
 	hyp_profile_read(work[i].op, &row);
 	double s = (double)row.time_ns * 1e-9, flops = (double)row.flops / s, bytes = (double)row.bytes / s;
 	double top_flops = work[i].of_integers ? ceiling->i8_ops_per_s : ceiling->f32_flops_per_s;
-	double of_flops = flops / top_flops, of_bytes = bytes / ceiling->stream_bytes_per_s;
+	double memory = (before + mix_gbps[mix]) / 2; /* its neighbours: memory's rate changes from second to second */
+	double of_flops = flops / top_flops, of_bytes = bytes * 1e-9 / memory;
 	if (as_csv)
-		printf("operation,%s,%llu,%.6f,%.3f,%.3f,,%.4f,%.4f\n", row.name, (unsigned long long)row.calls, s,
-		       flops * 1e-9, bytes * 1e-9, of_flops, of_bytes);
+		printf("operation,%s,%llu,%.6f,%.3f,%.3f,%.3f,%.4f,%.4f\n", row.name, (unsigned long long)row.calls, s,
+		       flops * 1e-9, bytes * 1e-9, memory, of_flops, of_bytes);
 	else
-		printf("%-15s %9llu %10.3f %10.2f %6.1f %% %10.2f %6.1f %%\n", row.name, (unsigned long long)row.calls, s * 1e3,
-		       flops * 1e-9, 100 * of_flops, bytes * 1e-9, 100 * of_bytes);
+		printf("%-15s %9llu %10.3f %10.2f %6.1f %% %10.2f %6.1f %% of %s %.2f\n", row.name,
+		       (unsigned long long)row.calls, s * 1e3, flops * 1e-9, 100 * of_flops, bytes * 1e-9, 100 * of_bytes,
+		       mix_names[mix], memory);
 	(void)fflush(stdout);
 }
 
@@ -293,12 +339,14 @@ static int bench(void) {
 		       ceiling.f32_flops_per_s * 1e-9, ceiling.i8_ops_per_s * 1e-9, ceiling.read_bytes_per_s * 1e-9,
 		       ceiling.stream_bytes_per_s * 1e-9, "operation", "calls", "ms", "GFLOP/s", "of it", "GB/s", "of it");
 	prepare();
+	measure_mixes();
 	for (size_t i = 0; i < sizeof work / sizeof *work; i++) operation_row(i, &ceiling);
 	finish();
 	if (!as_csv)
 		printf(
 			"\nGFLOP/s of matmul_ternary are int8 operations. Bytes are elements read and written once, whatever the "
-			"caches\ndid: more than 100 %% of memory's ceiling means that they lay in a cache.\n");
+			"caches\ndid, beside what all cores together got from memory for the same mix of reads and writes just "
+			"before and\nafter: more than 100 %% means that they lay in a cache, or were written past it.\n");
 	return 0;
 }
 
