@@ -4,11 +4,12 @@
  *
  * usage: tensor_ops [threads [text]]     only the rows whose name contains the text
  * Small rows are ns a call. Large ones are GB/s of the elements read and written once, and the fraction of what a plain
- * loop of the same traffic reaches with as many threads, each sample of the operation next to one of the loop: on a
- * shared machine bandwidth changes from second to second, and only neighbours can be compared. With all cores they also
- * stand beside what hyp_topology_measure gives for the same mix of reads and writes, measured before, after and every
- * eighth sample; that is the measured bandwidth that a bar means, and with one thread, where there is no such figure, the
- * plain loop is. With one thread the clock is the thread's own: it stands still while somebody else has the processor.
+ * loop of the same mix of reads and writes reaches with as many threads on the same arrays, each sample of the operation
+ * between two of the loop: on a shared machine bandwidth changes from second to second, and only neighbours can be
+ * compared. That is the measured bandwidth that a bar means. With all cores they also stand beside what
+ * hyp_topology_measure gives for the mix: the best of eight samples beside its figures (a best of seven) before and after
+ * them, of such eights the middle. With one thread the clock is the thread's own: it stands still while somebody else has
+ * the processor.
  */
 #include <hypool/device.h>
 #include <hypool/ops.h>
@@ -201,12 +202,12 @@ static double device_rate(enum loop loop) {
 	return 1e9 * (loop == READ ? b.read_gbps : loop == COPY ? b.copy_gbps : b.triad_gbps);
 }
 
-#define DEVICE_EVERY 8
+#define EIGHTS ((SAMPLES + 7) / 8)
 
-/* bar: of the measured bandwidth; 0: none. */
+/* bar: of the plain loop's rate; 0: none. */
 static void large_row(const char *name, int64_t side, body_fn *body, struct operands *o, double array_bytes,
                       enum loop loop, double bar) {
-	double samples[SAMPLES], ratios[SAMPLES], of_device[SAMPLES], bytes = streams[loop] * array_bytes;
+	double samples[SAMPLES], ratios[SAMPLES], of_device[EIGHTS] = {0}, best = 1e9, bytes = streams[loop] * array_bytes;
 	if (strstr(name, filter) == NULL) return;
 	body(o);
 	(void)plain_loop(o, loop);
@@ -218,24 +219,25 @@ static void large_row(const char *name, int64_t side, body_fn *body, struct oper
 		samples[i] = now() - begun;
 		double after = plain_loop(o, loop);
 		ratios[i] = (before + after) / 2 / samples[i];
-		of_device[i] = device;
-		if (device == 0 || (i % DEVICE_EVERY != DEVICE_EVERY - 1 && i != SAMPLES - 1)) continue;
+		if (samples[i] < best) best = samples[i];
+		if (device == 0 || (i % 8 != 7 && i != SAMPLES - 1)) continue;
 		double next = device_rate(loop);
-		for (int j = i / DEVICE_EVERY * DEVICE_EVERY; j <= i; j++)
-			of_device[j] = bytes / samples[j] / ((device + next) / 2);
+		of_device[i / 8] = bytes / best / ((device + next) / 2);
 		device = next;
+		best = 1e9;
 	}
 	qsort(samples, SAMPLES, sizeof *samples, by_value);
 	qsort(ratios, SAMPLES, sizeof *ratios, by_value);
-	qsort(of_device, SAMPLES, sizeof *of_device, by_value);
+	qsort(of_device, EIGHTS, sizeof *of_device, by_value);
 	double ratio = ratios[SAMPLES / 2], rate = bytes / samples[SAMPLES / 2];
-	char beside[16] = "", verdict[16] = "";
-	if (device != 0) (void)snprintf(beside, sizeof beside, "%.2f", of_device[SAMPLES / 2]);
-	if (bar != 0)
-		(void)snprintf(verdict, sizeof verdict, "%s",
-		               (device != 0 ? of_device[SAMPLES / 2] : ratio) >= bar ? "met" : "missed");
+	char beside[16] = "";
+	if (device != 0)
+		(void)snprintf(beside, sizeof beside, "%.2f", (of_device[(EIGHTS - 1) / 2] + of_device[EIGHTS / 2]) / 2);
 	printf("%s %lldx%lld,GB/s,%.2f,%.2f,%.2g,%.2f,%s,%s\n", name, (long long)side, (long long)side,
-	       bytes / samples[0] * 1e-9, rate * 1e-9, bar, ratio, beside, verdict);
+	       bytes / samples[0] * 1e-9, rate * 1e-9, bar, ratio, beside,
+	       bar == 0       ? ""
+	       : ratio >= bar ? "met"
+	                      : "missed");
 	(void)fflush(stdout);
 }
 
