@@ -436,8 +436,8 @@ static void *alloc_guarded(hypi_heap *heap, size_t bytes, size_t alignment, bool
 	void *p = hypi_guard_slot_alloc(bytes, alignment);
 	if (p != NULL && zero) memset(p, 0, bytes); /* where the kernel lied about the page */
 	if (p == NULL) p = hypi_guard_alloc(bytes, alignment);
-	if (p == NULL) return NULL;
-	hypi_span *span = hypi_span_at(p);
+	hypi_span *span = p != NULL ? hypi_span_at(p) : NULL;
+	if (span == NULL) return NULL;
 	hypi_harden_count(heap, span, false);
 	if (heap != NULL && hypi_sample_concerns(heap)) hypi_sample_large(heap, span, bytes);
 	return p;

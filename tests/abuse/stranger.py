@@ -96,6 +96,7 @@ def find(library):
 def outcome(program, row, library):
     """How a program ended: what it said, the signal, or 'no'."""
     env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "HYPOOL_TEST_LIB", "HYPOOL_HARDEN")}
+    env["HYPOOL_GUARD"] = "0"  # what is told by chance, once in thousands of runs, counts for nothing
     if library:
         env["LD_PRELOAD"] = library
     try:

@@ -51,7 +51,7 @@ static void *churn(void *seed_in) {
 }
 
 static int leave(const char *how) {
-	alarm(10);
+	alarm(45);
 	atexit(at_exit);
 	at_quick_exit(at_exit);
 	pthread_t thread;
@@ -72,7 +72,7 @@ static void *leave_from_thread(void *unused) {
 
 int main(int argc, char **argv) {
 	if (argc > 1 && strcmp(argv[1], "thread") == 0) {
-		alarm(10);
+		alarm(45);
 		pthread_t thread;
 		pthread_create(&thread, NULL, leave_from_thread, malloc(10));
 		pthread_exit(NULL);

@@ -7,6 +7,7 @@ Each case is a shell script in programs/: one program or family, deterministic i
     # extra                   only with --all or HYPOOL_TEST_LONG=1
     # source: NAME            the program's own test suite: wants its source, unpacked in $HYPOOL_SOURCES/NAME by
                               `./bootstrap test`, and finds it in $SOURCE; without it the case is skipped
+    # leaves out: NAMES: WHY   of its own tests; printed beside the verdict
     # judges itself           a test suite: exit status 0 is enough, 77 skips; it runs without the library only if it failed
 The script runs twice in fresh folders, the shell itself included. It passes when exit status and descriptor 1 are the
 same, and nothing that begins "hypool: " came on descriptor 2. Before that, each needed tool that is an ELF file is
@@ -44,6 +45,7 @@ class Case:
         self.needs = needs[1].split()
         self.seconds = int(seconds[1])
         self.extra = bool(re.search(r"^# extra$", head, re.M))
+        self.leaves_out = re.findall(r"^# leaves out: (.*)$", head, re.M)
         self.judges_itself = bool(re.search(r"^# judges itself$", head, re.M))
         source = re.search(r"^# source: (\S+)$", head, re.M)
         self.source = os.path.join(os.environ.get("HYPOOL_SOURCES", ""), source[1]) if source else ""
@@ -161,6 +163,8 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         for case, (verdict, text) in zip(chosen, pool.map(lambda c: judge(c, lib), chosen)):
             print(f"{verdict:8}{case.name:16}{text}", flush=True)
+            for line in case.leaves_out if verdict != "SKIPPED" else []:
+                print(f"        left out: {line}", flush=True)
             verdicts.append(verdict)
     counts = {v: verdicts.count(v) for v in ("ok", "FAILED", "SKIPPED")}
     if len(chosen) > 1: # the last line of a single one says why it was skipped

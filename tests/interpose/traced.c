@@ -3,8 +3,8 @@
  *
  * hit: pairs of allocate and free, one thread, each size of a list: no instruction with a lock prefix (nor an exchange
  *   with memory, which is one), no system call, and up to 1 KiB no call out of line (SPEC A7, design of the hit path).
- * grown: a pair beside 320,000 blocks, every fifth of them a hole, takes at most three times the instructions (the least
- *   of a few looks) of one beside 20,000 (SPEC A6). What goes between lists and spans comes in lumps and is not judged.
+ * grown: a pair beside 320,000 blocks, every fifth of them a hole, takes at most a tenth more instructions (the least
+ *   of a few looks; as a rule as many) than one beside 20,000 (SPEC A6). What goes between lists and spans comes in lumps and is not judged.
  * calls: a producer and a consumer pass a million blocks: calls to the kernel about memory stay few (RELIABILITY.md row
  *   35: each madvise or munmap interrupts every processor that the process ran on).
  *
@@ -186,7 +186,7 @@ static void grown(void) {
 	}
 	printf("a pair beside %d blocks: %ld instructions, beside %d: %ld\n", LIVE / 16, least[0] / PAIRS, LIVE,
 	       least[1] / PAIRS);
-	CHECK(least[1] <= 3 * least[0], "%ld and %ld instructions", least[0], least[1]);
+	CHECK(least[1] <= least[0] + least[0] / 10, "%ld and %ld instructions", least[0], least[1]);
 	CHECK(!to_mark(pid));
 }
 

@@ -42,14 +42,6 @@ def analyzer(root, compiler, build, sources):
         return [finding for findings in pool.map(one, sources) for finding in findings]
 
 
-def exceptions(root):
-    path = "tests/lint/analysis-exceptions.txt"
-    if not os.path.exists(os.path.join(root, path)):
-        return []
-    lines = [line for line in common.read(root, path).splitlines() if line.strip() and not line.startswith("#")]
-    return [[cell.strip() for cell in line.split("|")] for line in lines]
-
-
 def check(root, args):
     build, compiler = args[0], args[1] if len(args) > 1 else ""
     sources = [p for p in common.tree_files(root) if p.endswith(".c") and p.startswith(FOLDERS) and
@@ -65,12 +57,12 @@ def check(root, args):
         tools.append("-fanalyzer")
     if not tools:
         common.skip("SKIPPED: neither cppcheck nor GCC is here: no static analysis was made")
-    unused = {tuple(e) for e in exceptions(root)}
-    faults = []
+    known = common.exceptions(root, "tests/lint/analysis-exceptions.txt")
+    unused, faults = set(known), []
     for finding in dict.fromkeys(findings):
-        known = [e for e in exceptions(root) if finding.startswith(e[0] + ":") and e[1] in finding]
-        unused -= {tuple(e) for e in known}
-        if not known:
+        excuses = common.excused(root, finding, known)
+        unused -= set(excuses)
+        if not excuses:
             faults.append(finding)
     if len(tools) == 2:
         for exception in sorted(unused):

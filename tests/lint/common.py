@@ -32,6 +32,26 @@ def read(root, path):
         return file.read()
 
 
+def exceptions(root, path):
+    """The lines of a list of exceptions, cut at their bars: file, a part of the line of code, a part of the message, why."""
+    if not os.path.exists(os.path.join(root, path)):
+        return []
+    lines = [line for line in read(root, path).splitlines() if line.strip() and not line.startswith("#")]
+    cut = [tuple(cell.strip() for cell in line.split(" | ")) for line in lines]
+    for line, cells in zip(lines, cut):
+        if len(cells) != 4 or not all(cells):
+            sys.exit(f"{path}: not four cells: {line}")
+    return cut
+
+
+def excused(root, finding, known):
+    """Those of the exceptions that excuse "file:line: message": of this file, this line of code and this message."""
+    path, number, message = finding.split(":", 2)
+    lines = read(root, path).splitlines() if os.path.exists(os.path.join(root, path)) else []
+    code = lines[int(number) - 1] if 0 < int(number) <= len(lines) else ""
+    return [e for e in known if e[0] == path and e[1] in code and e[2] in message]
+
+
 def append(root, path, text):
     """Plants text at the end of a file of the copy."""
     with open(os.path.join(root, path), "a", encoding="utf-8") as file:

@@ -26,14 +26,6 @@ LEFT_OUT = ("darwin", "lib/tensor/", "lib/kernels/", "lib/device/", "lib/interop
 DEFINES = ["HYP_CHECKS=1", "HYP_DEBUG=0", "HYP_TEST_FAULTS=0", "HYP_PRELOAD=0", "HYP_BUILDING=1"]
 
 
-def exceptions(root):
-    path = "tests/lint/tidy-exceptions.txt"
-    if not os.path.exists(os.path.join(root, path)):
-        return []
-    lines = [line for line in common.read(root, path).splitlines() if line.strip() and not line.startswith("#")]
-    return [tuple(cell.strip() for cell in line.split("|")) for line in lines]
-
-
 def tidy(root, build, checks, sources):
     config = os.path.join(build, "lib", "config.h")
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-Ilib", "-Iinclude", "-I.", "-Iinterpose", f"-I{build}/include", "-include", config,
@@ -55,11 +47,12 @@ def check(root, args):
     work += [(ANALYSER, [p]) for p in ANALYSED if os.path.exists(os.path.join(root, p))]
     with ThreadPoolExecutor(2) as pool:
         findings = [f for found in pool.map(lambda w: tidy(root, args[0], *w), work) for f in found]
-    unused, faults = set(exceptions(root)), []
+    known = common.exceptions(root, "tests/lint/tidy-exceptions.txt")
+    unused, faults = set(known), []
     for finding in dict.fromkeys(findings):
-        known = [e for e in exceptions(root) if finding.startswith(e[0] + ":") and e[1] in finding]
-        unused -= set(known)
-        if not known:
+        excuses = common.excused(root, finding, known)
+        unused -= set(excuses)
+        if not excuses:
             faults.append(finding)
     for exception in sorted(unused):
         print("an exception that nothing needs: " + " | ".join(exception))

@@ -43,7 +43,7 @@ static void *brief(void *seed_in) {
 }
 
 static void child(long round) {
-	alarm(20);
+	alarm(60);
 	uint64_t seed = (uint64_t)round * 31 + 17;
 	void *slots[SLOTS] = {0};
 	for (int i = 0; i < SHARED; i += 3) verified_free(atomic_exchange(&shared[i], NULL));
@@ -70,7 +70,7 @@ static void child(long round) {
 
 /* Every lock of the library is asked for once: small, large, another thread's block, one that is given back. */
 static void brief_child(long round) {
-	alarm(20);
+	alarm(60);
 	uint64_t seed = (uint64_t)round * 97 + 5;
 	void *slots[SLOTS] = {0};
 	verified_free(atomic_exchange(&shared[round % SHARED], NULL));
