@@ -69,7 +69,8 @@ typedef struct hyp_leak_totals {
 
 /* Looks for blocks that nothing points to, in a copy of the process made for it (the caller goes on meanwhile only when
  * it has other threads), and writes a report by call site to `fd` (negative: none) when there are any. Only what was allocated while the
- * profiler ran is looked at. HYP_ERR_UNSUPPORTED: no copy could be made. */
+ * profiler ran is looked at. Of devices, whose memory cannot be searched, the report says what was made and not freed as the
+ * kept events of the timeline know it; the totals are without it. HYP_ERR_UNSUPPORTED: no copy could be made. */
 HYP_API HYP_NODISCARD hyp_status hyp_leaks_find(int fd, hyp_leak_totals *ret_totals);
 
 /* As hyp_leaks_find, but only blocks of this pool count and are reported. Pools are looked at while they exist: what a

@@ -4,6 +4,7 @@
 #include "interpose/cmd/cmd.h"
 #include "tracking/symbols.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,9 +149,11 @@ static char *read_all(const char *path) {
 	return text;
 }
 
+bool model_is_exact(const model *m) { return strcmp(model_meta(m, "exact"), "1") == 0 || m->site_count == 0; }
+
 model *model_load(const char *path) {
 	char *text = read_all(path);
-	if (text == NULL) return hypi_cmd_fail(0, "cannot read %s", path), NULL;
+	if (text == NULL) return hypi_cmd_fail(0, "cannot read %s: %s", path, strerror(errno)), NULL;
 	if (strncmp(text, "hypool-report 2\n", 16) != 0) {
 		free(text);
 		return hypi_cmd_fail(0, "%s is no report of hypool", path), NULL;

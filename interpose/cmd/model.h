@@ -88,6 +88,7 @@ typedef struct model {
 
 /* Reads a report. NULL with a message on descriptor 2: no such file, or no whole report. */
 model *model_load(const char *path);
+bool model_is_exact(const model *m); /* its call sites are counted, not scaled up from samples */
 void model_free(model *m);
 
 const char *model_meta(const model *m, const char *key); /* "" when absent */

@@ -91,7 +91,7 @@ void model_print(const model *m, FILE *to, unsigned top, bool brief) {
 	        hypi_cmd_bytes((double)model_stat(m, "current_bytes"), c), (ull)model_stat(m, "active"));
 	fprintf(to, "%llu allocations of %s in all\n", (ull)model_stat(m, "allocations"),
 	        hypi_cmd_bytes((double)model_stat(m, "allocated_bytes"), a));
-	if (strcmp(model_meta(m, "exact"), "1") != 0 && m->site_count != 0)
+	if (!model_is_exact(m))
 		fprintf(to, "call sites are scaled up from one sample in %s\n",
 		        hypi_cmd_bytes(strtod(model_meta(m, "mean_bytes"), NULL), a));
 	if (strcmp(model_meta(m, "ended_early"), "1") == 0)

@@ -9,6 +9,7 @@
 
 #include "base/bits.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,11 +90,12 @@ int hypi_cmd_replay(int argc, char **argv) {
 	}
 	if (file == NULL) return hypi_cmd_fail(2, "replay: which trace?");
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) return hypi_cmd_fail(1, "cannot read %s: %s", file, strerror(errno));
 	struct stat about;
 	const hypi_trace_head *head = MAP_FAILED;
-	if (fd >= 0 && fstat(fd, &about) == 0 && about.st_size >= (off_t)sizeof *head)
+	if (fstat(fd, &about) == 0 && about.st_size >= (off_t)sizeof *head)
 		head = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (fd >= 0) close(fd);
+	close(fd);
 	if (head == MAP_FAILED || memcmp(head->magic, HYPI_TRACE_MAGIC, 8) != 0 ||
 	    head->record_bytes != sizeof(hypi_trace_record))
 		return hypi_cmd_fail(1, "%s is no trace of hypool", file);

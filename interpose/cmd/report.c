@@ -117,6 +117,9 @@ static void print_change_json(const change *c, bool first) {
 	printf("]}");
 }
 
+static const char SAMPLED[] = "call sites are scaled up from samples: a change of a few samples may be chance (run "
+                              "--mean 1 follows every block)\n";
+
 int hypi_cmd_diff(int argc, char **argv) {
 	const char *files[2] = {NULL, NULL}, *text;
 	bool json = false;
@@ -148,8 +151,9 @@ int hypi_cmd_diff(int argc, char **argv) {
 	char a[32], b[32];
 	if (json) printf("{\"live_bytes\":%lld,\"peak_resident_bytes\":%lld,\"sites\":[", (long long)live, (long long)peak);
 	else
-		printf("live at the end %s, peak resident %s\n%12s %10s %12s %10s  function\n", signed_bytes(live, a),
-		       signed_bytes(peak, b), "live", "blocks", "in all", "blocks");
+		printf("live at the end %s, peak resident %s\n%s%12s %10s %12s %10s  function\n", signed_bytes(live, a),
+		       signed_bytes(peak, b), model_is_exact(before) && model_is_exact(after) ? "" : SAMPLED, "live", "blocks",
+		       "in all", "blocks");
 	for (size_t i = 0; i < count && i < top && (all[i].live_bytes != 0 || all[i].bytes != 0); i++) {
 		if (json) print_change_json(&all[i], i == 0);
 		else print_change(&all[i]);

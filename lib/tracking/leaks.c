@@ -245,6 +245,7 @@ hyp_status hypi_leaks_find_from(hyp_pool *pool, int fd, uintptr_t here, const hy
 		hypi_out out;
 		hypi_bytes_out(&bytes, &out);
 		if (status == HYP_OK && fd >= 0 && totals.blocks != 0) write_report(&out, &symbols, &totals);
+		if (status == HYP_OK && fd >= 0 && pool == NULL) hypi_leaks_write_devices(&out);
 		hypi_out_flush(&out);
 		hypi_profile_unlock();
 		if (fd >= 0 && !hypi_write_all(fd, bytes.at, bytes.used)) status = HYP_ERR_OS;

@@ -53,10 +53,11 @@ static void temporary(finder *f, const hypi_site *site) {
 	if (site->freed_picks < LEAST_PICKS || site->brief_picks * 10 < site->freed_picks * 9) return;
 	if (site->live_picks * 10 > site->picks || site->count < 10000) return;
 	if (site->bytes < 16 * MIB || site->bytes * 5 < hypi_profile_data.total_bytes) return;
+	double brief = (double)site->brief_picks / (double)site->picks;
 	hypi_format(f->text, sizeof f->text,
 	            "%llu blocks (%llu MiB in all) of %s lived under %u ms each. Keep one buffer, or use the stack.",
-	            (ull)site->count, (ull)(site->bytes / MIB), place_of(f, site), HYPI_BRIEF_MS);
-	say(f, "temporary", site->bytes);
+	            (ull)(site->count * brief), (ull)(site->bytes * brief / MIB), place_of(f, site), HYPI_BRIEF_MS);
+	say(f, "temporary", site->bytes * brief);
 }
 
 /* A site that never frees, and was still at it at the end. */

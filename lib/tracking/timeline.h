@@ -9,6 +9,7 @@
 #define HYPI_TRACKING_TIMELINE_H
 
 #include "base/compiler.h"
+#include "base/out.h"
 
 #include <hypool/tracking.h>
 
@@ -51,6 +52,10 @@ bool hypi_timeline_note(hyp_timeline_event_kind kind, uintptr_t address, uint64_
 
 /* Under the profile's lock: the i-th of those kept and not too old, oldest first; NULL: there are no more. */
 const hypi_event *hypi_timeline_event_at(uint64_t i);
+
+/* tracking/leaks_device.c, under the profile's lock: a line for each device that has blocks which were made and not freed,
+ * as the kept events say. */
+void hypi_leaks_write_devices(hypi_out *out);
 
 /* The ring's memory, for who looks for pointers. */
 void hypi_timeline_range(uintptr_t *ret_start, uintptr_t *ret_end);

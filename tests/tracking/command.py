@@ -172,7 +172,9 @@ def differ():
     check({"lost_objects", "lost_cycle", "lost_in_thread", "lost_large"} <= names, names)
     hypool("diff", "--max-growth", "1M", scratch("a"), scratch("b"), status=1)
     hypool("diff", "--max-growth", "100M", scratch("a"), scratch("b"))
-    hypool("diff", scratch("a"), scratch("a"))
+    check("scaled up" not in hypool("diff", scratch("a"), scratch("a")).stdout, "every block was followed")
+    hypool("run", "--quiet", "--mean", "64K", "--report", scratch("c"), "--", PROGRAMS["planted"], status=3)
+    check("scaled up" in hypool("diff", scratch("a"), scratch("c")).stdout, "one of the two is of samples")
 
 
 def doctor():
@@ -238,7 +240,9 @@ def refusals():
         done = hypool("report", scratch("broken"), status=None)
         check(done.returncode in (0, 1), (i, done.returncode))
         check(i % 3 != 0 or done.returncode == 1, "a cut report was taken")
-    hypool("report", scratch("nothing"), status=1)
+    for command in ("report", "replay"):
+        done = hypool(command, scratch("nothing"), status=1)
+        check(f"cannot read {scratch('nothing')}: No such file" in done.stderr, done.stderr)
     hypool("report", "/bin/true", status=1)
 
 

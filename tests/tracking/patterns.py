@@ -11,7 +11,7 @@ ANY = (0, 1 << 40)
 PLACE = r"(?:keep|NAME)\S*"
 TEXTS = {
     "temporary": (r"(\d+) blocks \((\d+) MiB in all\) of PLACE lived under 10 ms each\. Keep one buffer, or use the stack\.",
-                  [(170000, 230000), (160, 225)]),
+                  [(150000, 230000), (140, 225)]),
     "growth": (r"PLACE took (\d+) MiB over (\d+) ms, evenly to the end, and freed nearly none \((\d+) KiB/s\)\. Bound it, or free it\.",
                [(10, 28), (900, 1 << 40), ANY]),
     "leak": (r"(\d+) bytes in (\d+) blocks of PLACE: nothing points to them any more\. Free them\.", [(1, 3000000), (1, 300)]),

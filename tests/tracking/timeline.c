@@ -160,6 +160,40 @@ static void device_pattern(void) {
 	CHECK(!advises_on_a_device(), "the host's");
 }
 
+/* The report of leaks by device, of the events that are kept. */
+static void device_leaks(void) {
+	char name[] = "/tmp/hypool-timeline-XXXXXX", text[65536];
+	int fd = mkstemp(name);
+	CHECK(fd >= 0 && unlink(name) == 0, "mkstemp");
+	CHECK(hyp_timeline_keep(0, 0) == HYP_OK && hyp_timeline_keep(4096, 0) == HYP_OK, "an empty ring");
+	/* Each address is used on two devices, and again after a free; device 2 frees all, device 3 all but the last 7. */
+	for (uintptr_t i = 0; i < 300; i++) {
+		hyp_timeline_event e = {.kind = HYP_EVENT_ALLOC, .address = (i % 100 + 1) << 12, .bytes = 4096, .device = 2};
+		CHECK(hyp_timeline_add(&e) == HYP_OK, "add");
+		e.device = 3;
+		e.bytes = 1000;
+		CHECK(hyp_timeline_add(&e) == HYP_OK, "add");
+		e.kind = HYP_EVENT_FREE;
+		if (i < 293) CHECK(hyp_timeline_add(&e) == HYP_OK, "add");
+		e.device = 2;
+		CHECK(hyp_timeline_add(&e) == HYP_OK, "add");
+	}
+	hyp_leak_totals totals;
+	hyp_status status = hyp_leaks_find(fd, &totals);
+	if (status == HYP_ERR_UNSUPPORTED) {
+		puts("skipped: leaks by device; the process cannot be copied");
+		close(fd);
+		return;
+	}
+	CHECK(status == HYP_OK, "leaks: %d", (int)status);
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	CHECK(n > 0, "a report");
+	text[n] = '\0';
+	close(fd);
+	CHECK(strstr(text, "hypool: leaks: 7000 bytes in 7 blocks of device 3 not freed") != NULL, "%s", text);
+	CHECK(strstr(text, "device 2") == NULL, "%s", text);
+}
+
 int main(void) {
 	size_t count;
 	hyp_timeline_event mark = {.kind = HYP_EVENT_USER};
@@ -177,6 +211,7 @@ int main(void) {
 	kept();
 	anomalies();
 	device_pattern();
+	device_leaks();
 	hyp_pool_destroy(pool);
 	puts("timeline");
 	return 0;
