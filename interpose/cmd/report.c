@@ -117,8 +117,8 @@ static void print_change_json(const change *c, bool first) {
 	printf("]}");
 }
 
-static const char SAMPLED[] = "call sites are scaled up from samples: a change of a few samples may be chance (run "
-                              "--mean 1 follows every block)\n";
+static const char SAMPLED[] =
+	"call sites are scaled up from samples: a change of a few may be chance (run --mean 1 follows every block)\n";
 
 int hypi_cmd_diff(int argc, char **argv) {
 	const char *files[2] = {NULL, NULL}, *text;
