@@ -273,11 +273,10 @@ static pid_t thrash(const char *group) {
 
 /* This kernel's own stall information, and a control group's limit, where we may make them speak. */
 static void real(void) {
-	static const char group[] = "/sys/fs/cgroup/memory/hypool-pressure-test";
-	char path[256];
+	char group[128], path[256];
+	snprintf(group, sizeof group, "/sys/fs/cgroup/memory/hypool-pressure-%d", (int)getpid()); /* other copies may run */
 	FILE *file = fopen("/proc/pressure/memory", "r+");
 	if (file != NULL) fclose(file);
-	rmdir(group);
 	if (file == NULL || mkdir(group, 0700) != 0) {
 		puts("skipped: no stall information that may be asked, or no control group of version 1 that may be made");
 		return;
