@@ -45,6 +45,7 @@ static uint64_t span_bytes(hyp_pool *pool) {
 /* The plan is kept to: what it says is freed is freed, and the kernel says so too. */
 START_TEST(sparse_spans) {
 	hyp_pool *pool = cleanup_pool();
+	pool->engine.large.decay_ms = 3600000; /* nothing goes by itself, however long it takes */
 	make_sparse(pool, BYTES, BLOCKS, 1);
 	hyp_cleanup_request request;
 	hyp_cleanup_request_init(&request);
@@ -331,7 +332,7 @@ START_TEST(cut_purges) {
 	config.initial_small_bytes = config.initial_large_bytes = 0;
 	config.backing = &backing;
 	ck_assert_int_eq(hyp_pool_create(&config, &pool), HYP_OK);
-	pool->engine.large.decay_ms = 3600000; /* nothing goes by itself */
+	pool->engine.large.decay_ms = 3600000;
 	enum { COUNT = 20, SIZE = 2 << 20, STEPS = COUNT * SIZE / (4 << 20) };
 	const hypi_plan *plan = &hypi_cleanup_of(pool, true)->plan;
 	make_sparse(pool, BYTES, 2000, 4); /* what a plan would look at */
