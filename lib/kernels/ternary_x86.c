@@ -349,14 +349,19 @@ HYP_INLINE vi quantize_row(int8_t *q, const float *x, const float *next, size_t 
 			if (next != NULL) m[c % 2] = vf_max_any(m[c % 2], vf_abs(vf_load(next + i + c * VF_LANES)));
 		}
 	}
-	for (; i < k; i += VF_LANES) {
-		size_t n = k - i < VF_LANES ? k - i : VF_LANES;
+	for (; i + VF_LANES <= k; i += VF_LANES) {
+		vi v = vi_from_vf(vf_mul(vf_load(x + i), inverse));
+		total = vi_add(total, v);
+		store_i8(q + i, v);
+		if (next != NULL) m[0] = vf_max_any(m[0], vf_abs(vf_load(next + i)));
+	}
+	if (i < k) {
 		int8_t last[VF_LANES];
-		vi v = vi_from_vf(vf_mul(vf_load_n(x + i, n), inverse));
+		vi v = vi_from_vf(vf_mul(vf_load_n(x + i, k - i), inverse));
 		total = vi_add(total, v);
 		store_i8(last, v);
-		memcpy(q + i, last, n);
-		if (next != NULL) m[0] = vf_max_any(m[0], vf_abs(vf_load_n(next + i, n)));
+		memcpy(q + i, last, k - i);
+		if (next != NULL) m[0] = vf_max_any(m[0], vf_abs(vf_load_n(next + i, k - i)));
 	}
 	if (next != NULL) *ret_most = vf_hmax_any(vf_max_any(m[0], m[1]));
 	return total;
@@ -384,23 +389,30 @@ static void dequantize_i8(float *x, const int8_t *q, float scale, size_t n) {
 	for (size_t i = 0; i < n; i++) x[i] = (float)q[i] * scale;
 }
 
-/* 8 or 16 lanes at a time: which lanes pass 0.5 and -0.5, as bits; deposited to the even and odd bits of the codes. */
+/* The codes of up to 32 weights: which pass 0.5 and -0.5, as bits, deposited to the even and odd bits of the codes. */
+HYP_INLINE uint64_t t2_codes(const float *w, size_t n, vf inverse) {
+	uint64_t above = 0, below = 0;
+	HYP_UNROLL
+	for (size_t c = 0; c < 32; c += VF_LANES) {
+		if (c >= n) break;
+		vf x = vf_mul(n - c >= VF_LANES ? vf_load(w + c) : vf_load_n(w + c, n - c), inverse);
+		above |= (uint64_t)vm_bits(vf_gt(x, vf_set1(0.5f))) << c;
+		below |= (uint64_t)vm_bits(vf_lt(x, vf_set1(-0.5f))) << c;
+	}
+	uint64_t zero = ~(above | below) & (n < 32 ? ((uint64_t)1 << n) - 1 : UINT32_MAX);
+	return _pdep_u64(zero, 0x5555555555555555u) | _pdep_u64(above, 0xaaaaaaaaaaaaaaaau);
+}
+
 static void quantize_t2(uint8_t *dst, const float *w, float inv_scale, size_t k) {
-	const vf inverse = vf_set1(inv_scale), half = vf_set1(0.5f), minus_half = vf_set1(-0.5f);
+	const vf inverse = vf_set1(inv_scale);
 	size_t i = 0;
 	for (; i + 32 <= k; i += 32) {
-		uint64_t above = 0, below = 0;
-		HYP_UNROLL
-		for (size_t c = 0; c < 32; c += VF_LANES) {
-			vf x = vf_mul(vf_load(w + i + c), inverse);
-			above |= (uint64_t)vm_bits(vf_gt(x, half)) << c;
-			below |= (uint64_t)vm_bits(vf_lt(x, minus_half)) << c;
-		}
-		uint64_t zero = ~(above | below) & UINT32_MAX;
-		uint64_t codes = _pdep_u64(zero, 0x5555555555555555u) | _pdep_u64(above, 0xaaaaaaaaaaaaaaaau);
+		uint64_t codes = t2_codes(w + i, 32, inverse);
 		memcpy(dst + i / 4, &codes, 8);
 	}
-	for (; i < k; i++) t2_put(dst, i, ternary_code(w[i] * inv_scale));
+	if (i == k) return;
+	uint64_t codes = t2_codes(w + i, k - i, inverse);
+	for (; i < k; i += 4, codes >>= 8) dst[i / 4] = (uint8_t)codes;
 }
 
 HYP_INLINE __m128i eight_weights(const uint8_t *t2) {
