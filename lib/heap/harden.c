@@ -147,9 +147,8 @@ HYP_INLINE bool tail_differs(uint64_t canary, const char *from, const char *end)
 
 typedef uint64_t pair __attribute__((vector_size(16), may_alias));
 
-static void *least(const char *a, const char *b) { return (void *)(uintptr_t)(a < b ? a : b); }
-
 /* Four pairs, which overlap where the bytes are fewer than 64: no branch depends on a small block's size. */
+static void *least(const char *a, const char *b) { return (void *)(uintptr_t)(a < b ? a : b); }
 HYP_INLINE pair any_of(const char *at, const char *last) {
 	const char *b = least(at + 16, last), *c = least(at + 32, last), *d = least(at + 48, last);
 	return (*(const pair *)at | *(const pair *)b) | (*(const pair *)c | *(const pair *)d);
@@ -157,8 +156,9 @@ HYP_INLINE pair any_of(const char *at, const char *last) {
 
 HYP_INLINE bool is_zero(const void *block, size_t bytes) {
 	const char *at = block, *last = at + bytes - sizeof(pair);
-	pair any = any_of(at, last);
-	while (HYP_UNLIKELY(last - at >= 64)) any |= any_of(at += 64, last);
+	pair any = {0, 0};
+	for (; HYP_UNLIKELY(last - at >= 64); at += 64) any |= any_of(at, at + 48);
+	any |= any_of(at, last);
 	return (any[0] | any[1]) == 0;
 }
 
@@ -174,8 +174,8 @@ HYP_INLINE void clear(void *block, size_t bytes) {
 		memset(block, 0, bytes);
 		return;
 	}
+	for (; HYP_UNLIKELY(last - at >= 64); at += 64) clear_four(at, at + 48);
 	clear_four(at, last);
-	while (HYP_UNLIKELY(last - at >= 64)) clear_four(at += 64, last);
 }
 
 /* ---- shadows: 3 bits of state, 20 of the asked size, 9 that change with every step ---- */
