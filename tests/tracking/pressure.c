@@ -324,7 +324,11 @@ static void vanished(void) {
 	}
 	snprintf(group, sizeof group, "%s/hypool-gone-%d", mount, (int)getpid());
 	snprintf(path, sizeof path, "%s/memory.pressure", group);
-	if (mkdir(group, 0700) != 0 || access(path, R_OK | W_OK) != 0) {
+	static const char trigger[] = "some 200000 2000000";
+	int fd = mkdir(group, 0700) == 0 ? open(path, O_RDWR | O_NONBLOCK) : -1;
+	bool takes = fd >= 0 && write(fd, trigger, sizeof trigger) == (ssize_t)sizeof trigger;
+	if (fd >= 0) close(fd);
+	if (!takes) {
 		rmdir(group);
 		puts("skipped: no control group of version 2 with stall information may be made");
 		return;
@@ -348,7 +352,10 @@ static void vanished(void) {
 	/* It also has an event to tell of, which nobody read before its end. */
 	snprintf(path, sizeof path, "%s/cgroup.freeze", group);
 	FILE *file = fopen(path, "w");
-	CHECK(file != NULL && fprintf(file, "1") > 0 && fclose(file) == 0, "%s", path);
+	if (file != NULL) { /* Linux 5.2 and later */
+		fputs("1", file);
+		fclose(file);
+	}
 	CHECK(rmdir(group) == 0, "rmdir %s", group);
 	struct pollfd wait = {.fd = hyp_pressure_fd(p), .events = POLLIN};
 	CHECK(poll(&wait, 1, 10000) == 1, "it is told that the group is gone");
