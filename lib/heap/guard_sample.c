@@ -3,7 +3,7 @@
  * pages without access, so that a write behind its end is seen sooner or later by somebody's run. At level 3 it is one in
  * 1000, which heap/harden.c chooses.
  *
- * wns up to SLOTS_MOST pages, each in a slice of its own, so that the page map has an entry for each. A block ends at
+ * Owns up to SLOTS_MOST pages, each in a slice of its own, so that the page map has an entry for each. A block ends at
  * its page's end (rounded to its alignment); what is left of the page is canary, compared when the block is freed, and
  * tells an underflow, too. A freed slot is without access until all others that are free were used: whoever touches it
  * or the pages around is stopped by the processor. No signal handler is installed. Its record stays in the page map: a

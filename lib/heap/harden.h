@@ -2,7 +2,7 @@
  * heap/harden.h: the stronger checks, option `harden` 2 and 3. They cost the hit paths nothing: at these levels every
  * thread's front stays hypi_heap_none, so each call comes to the slow path (heap/malloc.c), which comes here.
  *
- * hat is known of a small block stands out of band, in its span's shadow: one word a block with its state and the
+ * What is known of a small block stands out of band, in its span's shadow: one word a block with its state and the
  * exact size that was asked for. So a free of what is free already is told whatever the block holds, also after the
  * memory was written over. From the asked size to the block's end stands a canary of bytes that are never 0, which
  * depend on the address and the process's secret; it is compared when the block is freed or reallocated, and, before
