@@ -37,6 +37,7 @@ typedef struct hypi_arena {
 	uint32_t id;                            /* place among the pool's arenas when it was made */
 	uint32_t dirty_free;                    /* free slices that are dirty */
 	bool purging;                           /* some slices are out while their pages go back */
+	uint32_t out_first, out_count;          /* which */
 	bool young;                             /* some free slice is dirty */
 	uint64_t summary[HYPI_ORDERS];
 	uint64_t buddy[HYPI_BUDDY_WORDS];    /* free blocks by order */

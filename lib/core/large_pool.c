@@ -267,6 +267,13 @@ bool hypi_large_pool_resize(hypi_large_pool *pool, hypi_run *run, uint32_t count
 
 /* ---- purging ---- */
 
+static void come_back(hypi_large_pool *pool, hypi_arena *arena, bool dirty) {
+	hypi_arena_give(arena, arena->out_first, arena->out_count, dirty);
+	arena->out_count = 0;
+	pool->whole_arenas += hypi_arena_is_whole(arena);
+	relist(pool, arena);
+}
+
 /* Purges the runs of one arena one by one, until `most` bytes are; each is out of the buddy system while the lock is
  * open. `cut`: the last run as well, at a granule. */
 static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled_only, size_t most, bool cut) {
@@ -277,6 +284,8 @@ static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled
 		if (count > left) count = (uint32_t)left;
 		bool was_whole = hypi_arena_is_whole(arena);
 		if (!hypi_arena_take_at(arena, first, count)) break;
+		arena->out_first = first;
+		arena->out_count = count;
 		pool->whole_arenas -= was_whole;
 		relist(pool, arena);
 		hypi_unlock(&pool->lock);
@@ -285,9 +294,7 @@ static size_t purge_arena(hypi_large_pool *pool, hypi_arena *arena, bool settled
 		bool whole = ((address | bytes) & (granule_bytes(pool) - 1)) == 0; /* else it stays, and stays dirty */
 		bool done = whole && pool->backing.purge(pool->backing.context, address, bytes) == HYP_OK;
 		hypi_lock_take(&pool->lock);
-		hypi_arena_give(arena, first, count, !done);
-		pool->whole_arenas += hypi_arena_is_whole(arena);
-		relist(pool, arena);
+		come_back(pool, arena, !done);
 		if (done) purged += bytes;
 		else if (whole) hypi_add_relaxed(&pool->purge_failures, 1);
 		from = first + count;
@@ -357,6 +364,14 @@ size_t hypi_large_pool_purge_most(hypi_large_pool *pool, size_t most) {
 	release_whole(pool, pool->tight ? 0 : KEPT_WHOLE);
 	hypi_unlock(&pool->lock);
 	return purged;
+}
+
+void hypi_large_pool_forked(hypi_large_pool *pool) {
+	for (hypi_arena *arena = pool->all; arena != NULL && pool->purging > 0; arena = arena->all_next) {
+		if (arena->out_count > 0) come_back(pool, arena, true);
+		arena->purging = false;
+	}
+	pool->purging = 0;
 }
 
 size_t hypi_large_pool_purge(hypi_large_pool *pool) { return hypi_large_pool_purge_most(pool, SIZE_MAX); }

@@ -92,6 +92,9 @@ size_t hypi_large_pool_purge(hypi_large_pool *pool);
  * again. Less is returned: no dirty slice is left that the backing takes back. */
 size_t hypi_large_pool_purge_most(hypi_large_pool *pool, size_t most);
 
+/* In a forked child: takes back what another thread had out on a purge. */
+void hypi_large_pool_forked(hypi_large_pool *pool);
+
 /* Adds an arena of at least `bytes` now. */
 HYP_MUST_USE hyp_status hypi_large_pool_grow(hypi_large_pool *pool, size_t bytes);
 

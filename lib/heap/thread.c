@@ -217,6 +217,7 @@ static void fork_parent(void) {
 static void fork_child(void) {
 	hypi_meta_fork_child();
 	for (hypi_engine *e = hypi_engines; e != NULL; e = e->next) {
+		hypi_large_pool_forked(&e->large);
 		hypi_lock_reset(&e->large.lock);
 		hypi_lock_reset(&e->lock);
 		hypi_lock_reset(&e->limbo_lock);

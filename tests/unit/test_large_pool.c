@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { ARENA = 1 << 20 };
 #define ARENA_SLICES ((uint32_t)(ARENA >> HYPI_SLICE_LOG2))
@@ -52,6 +54,8 @@ static hyp_status fake_commit(void *context, uintptr_t address, size_t bytes) {
 	return fake.refuse_commit ? HYP_ERR_NO_MEMORY : HYP_OK;
 }
 
+static void (*during_purge)(void); /* when not NULL */
+
 static hyp_status fake_purge(void *context, uintptr_t address, size_t bytes) {
 	(void)context;
 	hypi_lock_take(&fake.lock);
@@ -59,6 +63,7 @@ static hyp_status fake_purge(void *context, uintptr_t address, size_t bytes) {
 	fake.last_purge = (call){address, bytes};
 	if (!fake.refuse_purge) fake.purged_bytes += bytes;
 	hypi_unlock(&fake.lock);
+	if (during_purge != NULL) during_purge();
 	return fake.refuse_purge ? HYP_ERR_OS : HYP_OK;
 }
 
@@ -390,6 +395,37 @@ START_TEST(purge_on_demand) {
 }
 END_TEST
 
+/* As when another thread purges while this one forks: in the child nobody comes back with the slices. */
+static void fork_here(void) {
+	during_purge = NULL;
+	pid_t child = fork();
+	if (child == 0) {
+		if (pool.purging != 1) _exit(2);
+		hypi_large_pool_forked(&pool);
+		if (pool.purging != 0 || hypi_large_pool_check(&pool) != NULL) _exit(3);
+		fake.refuse_reserve_from = 1;
+		hypi_run run;
+		if (hypi_large_pool_take(&pool, ARENA_SLICES, 0, &run) != HYP_OK) _exit(4); /* what was out is back */
+		if (hypi_large_pool_take(&pool, 1, 0, &run) == HYP_OK) _exit(5);            /* and nobody is waited for */
+		_exit(hypi_large_pool_check(&pool) == NULL ? 0 : 6);
+	}
+	int status = 0;
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+}
+
+START_TEST(a_fork_during_a_purge) {
+	begin(false, 1000);
+	hypi_run run = take(ARENA_SLICES, 0);
+	give(&run, true);
+	during_purge = fork_here;
+	ck_assert_uint_eq(hypi_large_pool_purge(&pool), ARENA);
+	ck_assert_ptr_null(during_purge);
+	sound();
+	end();
+}
+END_TEST
+
 START_TEST(purge_fails) {
 	begin(false, 1000);
 	hypi_run a = take(4, 0);
@@ -588,5 +624,5 @@ END_TEST
 
 UNIT_MAIN("large_pool", take_and_give, arguments_out_of_range, grows_and_shrinks_in_place, growth,
           short_of_address_space, limits, best_fit_among_arenas, backing_with_commit, decay, decay_spares_what_is_used,
-          purge_on_demand, purge_fails, release_fails, a_backing_that_cannot_purge,
+          purge_on_demand, a_fork_during_a_purge, purge_fails, release_fails, a_backing_that_cannot_purge,
           arenas_of_a_backing_that_cannot_purge, coarse_granule, threads, planted_faults)
