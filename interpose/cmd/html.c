@@ -328,8 +328,9 @@ void model_print_html(const model *m, FILE *to) {
 	hypi_cmd_html(to, model_meta(m, "command"));
 	fprintf(to, "</title><style>%s</style><h1>", style);
 	hypi_cmd_html(to, model_meta(m, "command"));
-	fprintf(to, "</h1><p class=dim>process %s, %.2f s; ", model_meta(m, "pid"),
-	        strtod(model_meta(m, "duration_ms"), NULL) / 1000);
+	fputs("</h1><p class=dim>process ", to);
+	hypi_cmd_html(to, model_meta(m, "pid"));
+	fprintf(to, ", %.2f s; ", strtod(model_meta(m, "duration_ms"), NULL) / 1000);
 	char text[24];
 	if (strcmp(model_meta(m, "exact"), "1") == 0) fputs("every allocation was followed", to);
 	else

@@ -42,6 +42,14 @@ static bool numbers(char **at, uint64_t *ret_numbers, size_t count) {
 	return true;
 }
 
+/* What is printed as it is, in pages and in JSON. */
+static bool holds_only(const char *text, const char *characters) {
+	return *text != '\0' && text[strspn(text, characters)] == '\0';
+}
+#define DIGITS "0123456789"
+#define IS_DECIMAL(text) holds_only(text, DIGITS)
+#define IS_KIND(text) holds_only(text, DIGITS "abcdefghijklmnopqrstuvwxyz-_")
+
 static bool add_frame(model *m, char *at) {
 	uint64_t id, pc, module;
 	if (!number(&at, 10, &id) || !number(&at, 16, &pc) || !number(&at, 10, &module)) return false;
@@ -96,6 +104,7 @@ static bool add_line(model *m, char *at) {
 		*ADD(m, meta, meta_count) = (model_pair){name, at};
 	} else if (strcmp(kind, "stat") == 0) {
 		name = word(&at);
+		if (!IS_DECIMAL(at)) return false;
 		*ADD(m, stats, stat_count) = (model_pair){name, at};
 	} else if (strcmp(kind, "class") == 0) {
 		if (!numbers(&at, n, 5)) return false;
@@ -116,7 +125,7 @@ static bool add_line(model *m, char *at) {
 		m->sites[m->site_count - 1].confidence = (uint32_t)n[1];
 	} else if (strcmp(kind, "anomaly") == 0) {
 		name = word(&at);
-		if (!numbers(&at, n, 2)) return false;
+		if (!IS_KIND(name) || !numbers(&at, n, 2)) return false;
 		if (*at == '-') at++;
 		if (!numbers(&at, n + 2, 2)) return false;
 		*ADD(m, anomalies, anomaly_count) = (model_anomaly){name, n[0], n[1], n[2], n[3]};
@@ -126,7 +135,7 @@ static bool add_line(model *m, char *at) {
 		return add_arena(m, at);
 	} else if (strcmp(kind, "advice") == 0) {
 		name = word(&at);
-		if (!number(&at, 10, n)) return false;
+		if (!IS_KIND(name) || !number(&at, 10, n)) return false;
 		*ADD(m, advice, advice_count) = (model_advice){name, at, n[0]};
 	} /* a newer hypool may write lines of other kinds */
 	return true;

@@ -240,6 +240,14 @@ def refusals():
         done = hypool("report", scratch("broken"), status=None)
         check(done.returncode in (0, 1), (i, done.returncode))
         check(i % 3 != 0 or done.returncode == 1, "a cut report was taken")
+    # What is printed as it is may hold no markup.
+    lines = [b"stat x 1<blink>", b"advice <blink> 1 text", b"anomaly <blink> 1 2 3 4"]
+    for line in lines + [b"meta pid <blink>", b"advice kind 1 <blink>"]:
+        with open(scratch("marked"), "wb") as file:
+            file.write(whole.replace(b"\n", b"\n" + line + b"\n", 1))
+        hypool("report", "--html", scratch("marked.html"), scratch("marked"), status=1 if line in lines else 0)
+        if line not in lines:
+            check("<blink>" not in open(scratch("marked.html"), encoding="utf-8").read(), line)
     for command in ("report", "replay"):
         done = hypool(command, scratch("nothing"), status=1)
         check(f"cannot read {scratch('nothing')}: No such file" in done.stderr, done.stderr)
