@@ -237,8 +237,8 @@ static uint64_t end_of(const hypi_cleanup *record, const hyp_cleanup_request *re
 	return start_ns + budget_ns - (dirty_ns < budget_ns / 2 ? dirty_ns : budget_ns / 2);
 }
 
-/* Gives unused pages back, a few megabytes at a time: a step more where there is none of the time left that it would take.
- * Every run makes one step at least. `end_ns` 0: all of it. */
+/* Gives unused pages back, a few megabytes at a time, as long as the time that the last step took is left for one more. Every
+ * run makes one step at least. `end_ns` 0: all of it. */
 static void purge(hypi_cleanup *record, const hyp_cleanup_request *request, uint64_t end_ns,
                   hyp_cleanup_result *result) {
 	hypi_large_pool *large = &record->pool->engine.large;

@@ -340,27 +340,20 @@ void hypi_heap_shelve(hypi_heap *heap) {
 	heap->shelved = true;
 }
 
-void hypi_heap_rest(hypi_heap *heap) {
+static void give_up(hypi_heap *heap, bool lists) {
 	bool was_busy = hypi_heap_enter(heap);
 	hypi_guard_disarm(heap);
 	hypi_heap_settle(heap);
 	hypi_heap_drain(heap);
-	hypi_remote_flush(heap);
-	hypi_large_cache_flush(heap, UINT64_MAX);
-	hypi_heap_leave(heap, was_busy);
-}
-
-void hypi_heap_trim(hypi_heap *heap) {
-	bool was_busy = hypi_heap_enter(heap);
-	hypi_guard_disarm(heap);
-	hypi_heap_settle(heap);
-	hypi_heap_drain(heap);
-	for (unsigned c = 0; c < HYPI_CLASSES; c++)
+	for (unsigned c = 0; lists && c < HYPI_CLASSES; c++)
 		if (holds_any(heap, c)) give_class(heap, c);
 	hypi_remote_flush(heap);
 	hypi_large_cache_flush(heap, UINT64_MAX);
 	hypi_heap_leave(heap, was_busy);
 }
+
+void hypi_heap_rest(hypi_heap *heap) { give_up(heap, false); }
+void hypi_heap_trim(hypi_heap *heap) { give_up(heap, true); }
 
 /* Classes that nobody asked for since the last time return what they hold. */
 static void give_idle(hypi_heap *heap) {

@@ -44,6 +44,8 @@ void hypi_remote_forked(hypi_heap *heap) {
 	hypi_span *span = hypi_load_relaxed(&heap->pushing);
 	if (span == NULL) return;
 	hypi_store_relaxed(&heap->pushing, NULL);
+	/* After the push the owner may have given the span back, and its record may be another thing by now. */
+	if (hypi_span_at((void *)span->base) != span || hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) return;
 	if ((hypi_load_relaxed(&span->remote) & HYPI_PENDING) == 0) return;
 	hypi_heap *owner = hypi_load_relaxed(&span->owner);
 	const hypi_span *on = hypi_load_relaxed(&owner->pending);

@@ -53,17 +53,25 @@ void hypi_engine_init(hypi_engine *engine, const hyp_backing *backing, size_t ar
 
 enum { MOST_KEPT = 512 };
 
-static bool is_kept(const hypi_heap *heap) {
-	const hypi_engine *engine = heap->engine;
-	return engine == &hypi_default_engine && !hypi_hardened() && heap->sampler == NULL && !engine->large.tight &&
-	       engine->large.decay_ms != 0 && hypi_load_relaxed(&engine->kept) + heap->slices <= MOST_KEPT;
-}
-
 /* Under the engine's lock. */
 static void set_kept(hypi_heap *heap, uint32_t slices) {
 	_Atomic uint32_t *kept = &heap->engine->kept;
 	hypi_store_relaxed(kept, hypi_load_relaxed(kept) - heap->kept + slices);
 	heap->kept = slices;
+}
+
+/* Whether a heap that is losing its thread stays as it is; its slices are counted from here on, since many threads may end
+ * at once. */
+static bool keep(hypi_heap *heap) {
+	hypi_engine *engine = heap->engine;
+	if (engine != &hypi_default_engine || hypi_hardened() || heap->sampler != NULL || engine->large.tight ||
+	    engine->large.decay_ms == 0)
+		return false;
+	hypi_lock_take(&engine->lock);
+	if (hypi_load_relaxed(&engine->kept) + heap->slices <= MOST_KEPT) set_kept(heap, heap->slices);
+	heap->kept_ms = hypi_os_now_coarse_ms();
+	hypi_unlock(&engine->lock);
+	return heap->kept != 0;
 }
 
 static void leave(hypi_heap *heap) {
@@ -139,15 +147,13 @@ hypi_heap *hypi_heap_create(hypi_engine *engine) {
 }
 
 void hypi_heap_abandon(hypi_heap *heap) {
-	bool was_busy = hypi_heap_enter(heap), kept = is_kept(heap);
-	if (kept) hypi_heap_rest(heap);
+	bool was_busy = hypi_heap_enter(heap);
+	if (keep(heap)) hypi_heap_rest(heap);
 	else hypi_heap_trim(heap);
 	hypi_heap_shelve(heap);
 	hypi_heap_leave(heap, was_busy);
 	hypi_engine *engine = heap->engine;
-	if (kept) heap->kept_ms = hypi_os_now_coarse_ms();
 	hypi_lock_take(&engine->lock);
-	if (kept) set_kept(heap, heap->slices);
 	heap->next_orphan = engine->orphans;
 	engine->orphans = heap;
 	leave(heap);

@@ -10,9 +10,8 @@
 
 #include "kernels/vec.h"
 
-/* e^x. x = n ln 2 + r, |r| <= ln(2)/2; e^r = 1 + r + r^2 P(r). Beyond the clamp the result is 0 or infinity anyway. */
-HYP_INLINE vf vf_exp(vf x) {
-	x = vf_clamp(x, vf_set1(-105.0f), vf_set1(89.0f));
+/* x = n ln 2 + r, |r| <= ln(2)/2. Returns P(r), where e^r = 1 + r + r^2 P(r). */
+HYP_INLINE vf vf_exp_reduced(vf x, vf *ret_n, vf *ret_r) {
 	vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
 	vf r = vf_fnma(n, vf_set1(0.693359375f), x); /* exact: 9 significant bits times an integer of 8 */
 	r = vf_fnma(n, vf_set1(-2.12194440e-4f), r);
@@ -20,7 +19,14 @@ HYP_INLINE vf vf_exp(vf x) {
 	p = vf_fma(p, r, vf_set1(8.363235385e-03f));
 	p = vf_fma(p, r, vf_set1(4.166646417e-02f));
 	p = vf_fma(p, r, vf_set1(1.666657664e-01f));
-	p = vf_fma(p, r, vf_set1(5.000000014e-01f));
+	*ret_n = n;
+	*ret_r = r;
+	return vf_fma(p, r, vf_set1(5.000000014e-01f));
+}
+
+/* e^x. Beyond the clamp the result is 0 or infinity anyway. */
+HYP_INLINE vf vf_exp(vf x) {
+	vf n, r, p = vf_exp_reduced(vf_clamp(x, vf_set1(-105.0f), vf_set1(89.0f)), &n, &r);
 	p = vf_fma(vf_mul(p, r), r, r);
 	return vf_scale(vf_add(p, vf_set1(1.0f)), n);
 }
@@ -28,15 +34,8 @@ HYP_INLINE vf vf_exp(vf x) {
 /* The same for x <= 0, as a softmax has it: nothing can overflow, and 1 + r + r^2 P(r) goes on as a polynomial. */
 HYP_INLINE vf vf_exp_down(vf x) {
 	const vf one = vf_set1(1.0f);
-	x = vf_max_any(vf_set1(-105.0f), x); /* a NaN stays: MAXPS yields its second operand */
-	vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
-	vf r = vf_fnma(n, vf_set1(0.693359375f), x);
-	r = vf_fnma(n, vf_set1(-2.12194440e-4f), r);
-	vf p = vf_set1(1.393373322e-03f);
-	p = vf_fma(p, r, vf_set1(8.363235385e-03f));
-	p = vf_fma(p, r, vf_set1(4.166646417e-02f));
-	p = vf_fma(p, r, vf_set1(1.666657664e-01f));
-	p = vf_fma(p, r, vf_set1(5.000000014e-01f));
+	/* A NaN stays: MAXPS yields its second operand. */
+	vf n, r, p = vf_exp_reduced(vf_max_any(vf_set1(-105.0f), x), &n, &r);
 	p = vf_fma(p, r, one);
 	return vf_scale(vf_fma(p, r, one), n);
 }

@@ -1,4 +1,5 @@
 /* Tests of heap/thread.c and the slow end of free: which threads have a heap. */
+#include "core/meta.h"
 #include "heap/heap.h"
 #include "unit.h"
 
@@ -89,6 +90,12 @@ START_TEST(its_lists_are_short) {
 }
 END_TEST
 
+static void ends_well(pid_t child) {
+	int status = 0;
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+}
+
 /* Half of hypi_remote_free: the block is on its span, and the span not yet on its owner's stack. */
 static void *push_half(void *context) {
 	pthread_barrier_t *turns = context;
@@ -119,11 +126,26 @@ START_TEST(a_push_that_a_fork_cut) {
 			_exit(4);
 		_exit(hypi_engine_check(&hypi_default_engine) == NULL ? 0 : 5);
 	}
-	int status = 0;
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+	ends_well(child);
 	pthread_barrier_wait(&turns);
 	pthread_join(thread, NULL);
+}
+END_TEST
+
+/* The push was over, and the span's record became another thing before the thread said so. */
+START_TEST(a_push_that_was_over) {
+	hypi_heap *mine = hypi_heap_mine();
+	hypi_span *other = hypi_meta_alloc(sizeof *other);
+	void *p = hyp_malloc(3000);
+	other->base = hypi_span_at(p)->base;
+	hypi_store_relaxed(&other->kind, HYPI_SPAN_SMALL);
+	hypi_store_relaxed(&other->remote, HYPI_PENDING);
+	hypi_store_relaxed(&other->owner, (hypi_heap *)16);
+	hypi_store_relaxed(&mine->pushing, other);
+	hypi_remote_forked(mine);
+	ck_assert_ptr_null(hypi_load_relaxed(&mine->pushing));
+	ck_assert_ptr_null(hypi_engine_check(&hypi_default_engine));
+	hyp_free(p);
 }
 END_TEST
 
@@ -151,9 +173,7 @@ START_TEST(a_heap_that_a_fork_left_inside) {
 		if (hypi_engine_check(&hypi_default_engine) != NULL) _exit(3);
 		_exit(hypi_heap_acquire(&hypi_default_engine) != theirs ? 0 : 4);
 	}
-	int status = 0;
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+	ends_well(child);
 	pthread_barrier_wait(&turns);
 	pthread_join(thread, NULL);
 }
@@ -212,6 +232,34 @@ START_TEST(a_large_heap_is_not_kept) {
 }
 END_TEST
 
+/* However many end at once. */
+enum { CROWD = 24 };
+
+static void *visit_at_once(void *context) {
+	size_t most = 60000;
+	visit(&most);
+	pthread_barrier_wait(context);
+	return hypi_self.heap;
+}
+
+START_TEST(few_are_kept) {
+	pthread_t threads[CROWD];
+	pthread_barrier_t turns;
+	uint64_t slices = 0;
+	HOLDS(pthread_barrier_init(&turns, NULL, CROWD + 1) == 0);
+	for (int i = 0; i < CROWD; i++) HOLDS(pthread_create(&threads[i], NULL, visit_at_once, &turns) == 0);
+	pthread_barrier_wait(&turns);
+	for (int i = 0; i < CROWD; i++) pthread_join(threads[i], NULL);
+	for (hypi_heap *heap = hypi_default_engine.heaps; heap != NULL; heap = heap->next) slices += heap->slices;
+	ck_assert_uint_gt(slices, 0);
+	ck_assert_uint_le(slices, 512);
+	ck_assert_uint_ge(hypi_load_relaxed(&hypi_default_engine.kept), slices);
+	ck_assert_ptr_null(hypi_engine_check(&hypi_default_engine));
+	hyp_trim();
+	ck_assert_uint_eq(used(), 0);
+}
+END_TEST
+
 /* Nobody asks: a heap that looks after itself trims those that were kept for longer than free memory is. */
 START_TEST(what_is_kept_is_trimmed_in_time) {
 	hyp_free(hyp_malloc(100));
@@ -228,5 +276,6 @@ START_TEST(what_is_kept_is_trimmed_in_time) {
 END_TEST
 
 UNIT_MAIN("thread", one_that_only_frees_gets_a_heap, one_that_frees_little_gets_none, one_that_only_frees_keeps_little,
-          its_lists_are_short, a_push_that_a_fork_cut, a_heap_that_a_fork_left_inside,
-          the_next_thread_finds_what_the_last_one_had, a_large_heap_is_not_kept, what_is_kept_is_trimmed_in_time)
+          its_lists_are_short, a_push_that_a_fork_cut, a_push_that_was_over, a_heap_that_a_fork_left_inside,
+          the_next_thread_finds_what_the_last_one_had, a_large_heap_is_not_kept, few_are_kept,
+          what_is_kept_is_trimmed_in_time)
