@@ -35,7 +35,13 @@ bool hypi_cmd_size(const char *text, uint64_t *ret_bytes);
 /* "12.3 MiB" in a buffer of the caller's. */
 const char *hypi_cmd_bytes(double bytes, char ret_text[24]);
 
-/* A JSON string with its quotes; text for HTML. */
+/* Makes text of at most `bytes` fit for a terminal, in place: control characters and bytes that are no UTF-8 become '?'. */
+void hypi_cmd_clean(char *text, size_t bytes);
+
+/* How much of clean text to print where there is room for so many bytes: no half character. For "%.*s". */
+int hypi_cmd_fit(const char *text, int most_bytes);
+
+/* A JSON string with its quotes, of any bytes; text for HTML. */
 void hypi_cmd_json(FILE *to, const char *text);
 void hypi_cmd_html(FILE *to, const char *text);
 

@@ -30,7 +30,10 @@ static const char *line_of(const char *path, char *ret_text, size_t bytes) {
 	return ret_text;
 }
 
-static void say(const char *name, bool good, const char *value, const char *why) {
+static void say(const char *name, bool good, const char *words, const char *why) {
+	char value[PATH_MAX];
+	snprintf(value, sizeof value, "%s", words);
+	hypi_cmd_clean(value, sizeof value);
 	if (json) {
 		printf("%s\n{\"name\":", first ? "" : ",");
 		hypi_cmd_json(stdout, name);
@@ -57,6 +60,7 @@ static void options(void) {
 	for (unsigned i = 0; i < HYPI_OPTION_COUNT; i++) {
 		char value[HYPI_OPTION_TEXT_BYTES];
 		hypi_option_format((hypi_option)i, value, sizeof value);
+		hypi_cmd_clean(value, sizeof value);
 		const char *source = source_name(hypi_option_source_of((hypi_option)i));
 		if (json) {
 			printf("%s\n{\"name\":\"%s\",\"value\":", first ? "" : ",", hypi_option_table[i].name);

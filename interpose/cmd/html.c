@@ -58,7 +58,7 @@ static void card(FILE *to, const char *name, double bytes) {
 static void cards(const model *m, FILE *to) {
 	fputs("<div class=cards>", to);
 	card(to, "peak resident memory", (double)model_stat(m, "peak_resident_bytes"));
-	card(to, "peak of the heap", strtod(model_meta(m, "peak_heap_bytes"), NULL));
+	card(to, "peak of the heap", model_meta_number(m, "peak_heap_bytes"));
 	card(to, "live at the end", (double)model_stat(m, "current_bytes"));
 	card(to, "allocated in all", (double)model_stat(m, "allocated_bytes"));
 	fprintf(to, "<div class=card><b>%llu</b><span>allocations</span></div>", (ull)model_stat(m, "allocations"));
@@ -112,7 +112,7 @@ static void timeline(const model *m, FILE *to) {
 		        1000 * (double)m->anomalies[i].from_ms / width_ms,
 		        1000 * (double)(m->anomalies[i].to_ms - m->anomalies[i].from_ms) / width_ms, m->anomalies[i].kind,
 		        hypi_cmd_bytes((double)m->anomalies[i].bytes, text));
-	double peak_ms = strtod(model_meta(m, "peak_ms"), NULL);
+	double peak_ms = model_meta_number(m, "peak_ms");
 	bool peak = model_sum(m, AT_PEAK_BYTES) != 0 && peak_ms <= width_ms;
 	if (peak)
 		fprintf(to,
@@ -330,12 +330,12 @@ void model_print_html(const model *m, FILE *to) {
 	hypi_cmd_html(to, model_meta(m, "command"));
 	fputs("</h1><p class=dim>process ", to);
 	hypi_cmd_html(to, model_meta(m, "pid"));
-	fprintf(to, ", %.2f s; ", strtod(model_meta(m, "duration_ms"), NULL) / 1000);
+	fprintf(to, ", %.2f s; ", model_meta_number(m, "duration_ms") / 1000);
 	char text[24];
 	if (strcmp(model_meta(m, "exact"), "1") == 0) fputs("every allocation was followed", to);
 	else
 		fprintf(to, "call sites are scaled up from one sample in %s",
-		        hypi_cmd_bytes(strtod(model_meta(m, "mean_bytes"), NULL), text));
+		        hypi_cmd_bytes(model_meta_number(m, "mean_bytes"), text));
 	fputs("</p>", to);
 	cards(m, to);
 	contents(m, to);

@@ -177,6 +177,7 @@ model *model_load(const char *path) {
 	for (char *line = text + 16, *next; !ended && (next = strchr(line, '\n')) != NULL; line = next) {
 		*next++ = '\0';
 		line_number++;
+		hypi_cmd_clean(line, (size_t)(next - line));
 		ended = strcmp(line, "end") == 0;
 		if (!ended && !add_line(m, line)) {
 			hypi_cmd_fail(0, "%s:%u: not understood", path, line_number);
@@ -209,6 +210,11 @@ const char *model_meta(const model *m, const char *key) {
 	for (size_t i = 0; i < m->meta_count; i++)
 		if (strcmp(m->meta[i].key, key) == 0) return m->meta[i].value;
 	return "";
+}
+
+double model_meta_number(const model *m, const char *key) {
+	const char *text = model_meta(m, key);
+	return IS_DECIMAL(text) ? (double)strtoull(text, NULL, 10) : 0;
 }
 
 uint64_t model_stat(const model *m, const char *name) {

@@ -91,7 +91,8 @@ model *model_load(const char *path);
 bool model_is_exact(const model *m); /* its call sites are counted, not scaled up from samples */
 void model_free(model *m);
 
-const char *model_meta(const model *m, const char *key); /* "" when absent */
+const char *model_meta(const model *m, const char *key);   /* "" when absent */
+double model_meta_number(const model *m, const char *key); /* 0 when it is none */
 uint64_t model_stat(const model *m, const char *name);
 
 /* The function that a site is known by: the innermost that is not one of an allocator. */

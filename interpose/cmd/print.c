@@ -18,7 +18,9 @@ static void print_stack(const model *m, FILE *to, const model_site *site, unsign
 	for (uint32_t i = 0; i < site->depth && shown < most; i++) {
 		const char *name = m->frames[site->frames[i]].name;
 		past = past || strcmp(name, model_place(m, site)) == 0;
-		if (past) fprintf(to, "%s%.60s%s", shown++ == 0 ? "        " : " < ", name, strlen(name) > 60 ? "..." : "");
+		if (past)
+			fprintf(to, "%s%.*s%s", shown++ == 0 ? "        " : " < ", hypi_cmd_fit(name, 60), name,
+			        strlen(name) > 60 ? "..." : "");
 	}
 	fprintf(to, "\n");
 }
@@ -33,9 +35,9 @@ static void print_top(const model *m, FILE *to, const char *title, model_number 
 	        groups == 1 ? "" : "s");
 	for (size_t i = 0; i < groups && i < top; i++) {
 		const char *pool = model_pool_name(m, all[i].largest);
-		fprintf(to, "  %5.1f %%  %10s in %-8llu %.100s%s%s%s\n", 100 * (double)all[i].bytes / (double)sum,
-		        hypi_cmd_bytes((double)all[i].bytes, text), (ull)all[i].count, all[i].place,
-		        pool != NULL ? "  [pool " : "", pool != NULL ? pool : "", pool != NULL ? "]" : "");
+		fprintf(to, "  %5.1f %%  %10s in %-8llu %.*s%s%s%s\n", 100 * (double)all[i].bytes / (double)sum,
+		        hypi_cmd_bytes((double)all[i].bytes, text), (ull)all[i].count, hypi_cmd_fit(all[i].place, 100),
+		        all[i].place, pool != NULL ? "  [pool " : "", pool != NULL ? pool : "", pool != NULL ? "]" : "");
 		print_stack(m, to, all[i].largest, 5);
 		if (by == LOST_BYTES)
 			fprintf(to, "        confidence %u %%, first %.2f s and last %.2f s after the start\n",
@@ -53,9 +55,9 @@ static void print_pools(const model *m, FILE *to) {
 	fprintf(to, "\npools\n");
 	for (size_t i = 0; i < m->pool_count; i++) {
 		const model_pool *p = &m->pools[i];
-		if (p->gone) fprintf(to, "  %-20.31s destroyed\n", p->name);
+		if (p->gone) fprintf(to, "  %-20s destroyed\n", p->name);
 		else
-			fprintf(to, "  %-20.31s %10s live in %llu blocks, %s held%s%s; %llu allocations, %llu failed\n", p->name,
+			fprintf(to, "  %-20s %10s live in %llu blocks, %s held%s%s; %llu allocations, %llu failed\n", p->name,
 			        hypi_cmd_bytes((double)p->live_bytes, a), (ull)p->live_count,
 			        hypi_cmd_bytes((double)p->committed, b), p->limit != 0 ? " of at most " : "",
 			        p->limit != 0 ? hypi_cmd_bytes((double)p->limit, c) : "", (ull)p->allocations, (ull)p->failures);
@@ -84,16 +86,16 @@ static void print_advice(const model *m, FILE *to, unsigned top) {
 void model_print(const model *m, FILE *to, unsigned top, bool brief) {
 	char a[24], b[24], c[24];
 	fprintf(to, "%s (pid %s, %.1f s)\n", model_meta(m, "command"), model_meta(m, "pid"),
-	        strtod(model_meta(m, "duration_ms"), NULL) / 1000);
+	        model_meta_number(m, "duration_ms") / 1000);
 	fprintf(to, "peak resident %s, heap %s; live at the end %s in %llu blocks\n",
 	        hypi_cmd_bytes((double)model_stat(m, "peak_resident_bytes"), a),
-	        hypi_cmd_bytes(strtod(model_meta(m, "peak_heap_bytes"), NULL), b),
+	        hypi_cmd_bytes(model_meta_number(m, "peak_heap_bytes"), b),
 	        hypi_cmd_bytes((double)model_stat(m, "current_bytes"), c), (ull)model_stat(m, "active"));
 	fprintf(to, "%llu allocations of %s in all\n", (ull)model_stat(m, "allocations"),
 	        hypi_cmd_bytes((double)model_stat(m, "allocated_bytes"), a));
 	if (!model_is_exact(m))
 		fprintf(to, "call sites are scaled up from one sample in %s\n",
-		        hypi_cmd_bytes(strtod(model_meta(m, "mean_bytes"), NULL), a));
+		        hypi_cmd_bytes(model_meta_number(m, "mean_bytes"), a));
 	if (strcmp(model_meta(m, "ended_early"), "1") == 0)
 		fprintf(to, "it ended without its exit handlers (a signal, _exit or exec): this is what was known then\n");
 	print_top(m, to, "lost", LOST_BYTES, LOST_COUNT, top);
@@ -111,7 +113,7 @@ static void json_pairs(FILE *to, const char *name, const model_pair *pairs, size
 		fputs(i == 0 ? "" : ",", to);
 		hypi_cmd_json(to, pairs[i].key);
 		fputc(':', to);
-		if (numbers) fputs(pairs[i].value, to);
+		if (numbers) fprintf(to, "%llu", strtoull(pairs[i].value, NULL, 10));
 		else hypi_cmd_json(to, pairs[i].value);
 	}
 	fprintf(to, "},\n");

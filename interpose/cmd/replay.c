@@ -48,6 +48,7 @@ static bool repeat(const hypi_trace_record *records, size_t count, const table *
 	result r = {0};
 	uint64_t start = hypi_os_now_ns();
 	for (size_t i = 0; i < count; i++) {
+		if (records[i].address == 0) return false; /* no block's */
 		entry *e = find(t, records[i].address);
 		if (progress && i % (1 << 22) == 0) fprintf(stderr, "\r%3.0f %%", 100 * (double)i / (double)count);
 		if (records[i].bytes == HYPI_TRACE_FREE) {
@@ -75,6 +76,12 @@ static bool repeat(const hypi_trace_record *records, size_t count, const table *
 	if (progress) fprintf(stderr, "\r     \r");
 	*ret_result = r;
 	return true;
+}
+
+/* What lives at the end; after everything was measured. */
+static void release(const table *t) {
+	for (size_t i = 0; i <= t->mask; i++) free(t->entries[i].p);
+	munmap(t->entries, (t->mask + 1) * sizeof *t->entries);
 }
 
 int hypi_cmd_replay(int argc, char **argv) {
@@ -105,9 +112,11 @@ int hypi_cmd_replay(int argc, char **argv) {
 	t.entries = map_own((t.mask + 1) * sizeof *t.entries);
 	if (t.entries == NULL) return hypi_cmd_fail(1, "no memory for %zu records", count);
 	result r;
-	if (!repeat(records, count, &t, !json && isatty(2), &r))
-		return hypi_cmd_fail(1, "%s: no memory, or not in order", file);
+	bool good = repeat(records, count, &t, !json && isatty(2), &r);
 	uint64_t rss = hypi_os_peak_resident_bytes();
+	release(&t);
+	munmap((void *)(uintptr_t)head, (size_t)about.st_size);
+	if (!good) return hypi_cmd_fail(1, "%s: no memory, or not in order", file);
 	char a[24], b[24], c[24];
 	if (json)
 		printf("{\"allocations\":%llu,\"frees\":%llu,\"unknown_frees\":%llu,\"peak_bytes\":%llu,\"live_bytes\":%llu,"

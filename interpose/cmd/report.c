@@ -53,25 +53,30 @@ typedef struct change {
 
 static int by_key(const void *a, const void *b) { return strcmp(((const change *)a)->key, ((const change *)b)->key); }
 
+/* Files may hold any numbers: sums and differences are taken unsigned, where they may wrap around. */
+static uint64_t size_of(int64_t change) { return change < 0 ? 0 - (uint64_t)change : (uint64_t)change; }
+static int64_t difference(uint64_t after, uint64_t before) { return (int64_t)(after - before); }
+static int64_t sum(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
+
 static int by_size(const void *a, const void *b) {
 	const change *x = a, *y = b;
-	int64_t p = llabs(x->live_bytes), q = llabs(y->live_bytes);
+	uint64_t p = size_of(x->live_bytes), q = size_of(y->live_bytes);
 	if (p != q) return p < q ? 1 : -1;
-	p = llabs(x->bytes), q = llabs(y->bytes);
+	p = size_of(x->bytes), q = size_of(y->bytes);
 	return p != q ? (p < q ? 1 : -1) : strcmp(x->key, y->key);
 }
 
 /* `by_stack`: the key is the stack by names, for addresses differ from run to run; else the function. */
-static size_t add(change *to, const model *m, int sign, bool by_stack) {
+static size_t add(change *to, const model *m, bool before, bool by_stack) {
 	for (size_t i = 0; i < m->site_count; i++) {
 		const model_site *site = &m->sites[i];
 		to[i] = (change){by_stack ? site->key : model_place(m, site),
 		                 m,
 		                 site,
-		                 sign * (int64_t)site->n[LIVE_BYTES],
-		                 sign * (int64_t)site->n[LIVE_COUNT],
-		                 sign * (int64_t)site->n[BYTES],
-		                 sign * (int64_t)site->n[COUNT]};
+		                 before ? difference(0, site->n[LIVE_BYTES]) : (int64_t)site->n[LIVE_BYTES],
+		                 before ? difference(0, site->n[LIVE_COUNT]) : (int64_t)site->n[LIVE_COUNT],
+		                 before ? difference(0, site->n[BYTES]) : (int64_t)site->n[BYTES],
+		                 before ? difference(0, site->n[COUNT]) : (int64_t)site->n[COUNT]};
 	}
 	return m->site_count;
 }
@@ -85,10 +90,11 @@ static size_t merge(change *all, size_t count) {
 			all[kept++] = all[i];
 			continue;
 		}
-		all[kept - 1].live_bytes += all[i].live_bytes;
-		all[kept - 1].live_count += all[i].live_count;
-		all[kept - 1].bytes += all[i].bytes;
-		all[kept - 1].count += all[i].count;
+		change *c = &all[kept - 1];
+		c->live_bytes = sum(c->live_bytes, all[i].live_bytes);
+		c->live_count = sum(c->live_count, all[i].live_count);
+		c->bytes = sum(c->bytes, all[i].bytes);
+		c->count = sum(c->count, all[i].count);
 	}
 	qsort(all, kept, sizeof *all, by_size);
 	return kept;
@@ -96,15 +102,16 @@ static size_t merge(change *all, size_t count) {
 
 static const char *signed_bytes(int64_t bytes, char ret_text[32]) {
 	char text[24];
-	hypi_cmd_bytes((double)llabs(bytes), text);
+	hypi_cmd_bytes((double)size_of(bytes), text);
 	snprintf(ret_text, 32, "%s%s", bytes < 0 ? "-" : bytes > 0 ? "+" : "", text);
 	return ret_text;
 }
 
 static void print_change(const change *c) {
 	char a[32], b[32];
-	printf("%12s %+10lld %12s %+10lld  %.100s\n", signed_bytes(c->live_bytes, a), (long long)c->live_count,
-	       signed_bytes(c->bytes, b), (long long)c->count, model_place(c->of, c->site));
+	const char *place = model_place(c->of, c->site);
+	printf("%12s %+10lld %12s %+10lld  %.*s\n", signed_bytes(c->live_bytes, a), (long long)c->live_count,
+	       signed_bytes(c->bytes, b), (long long)c->count, hypi_cmd_fit(place, 100), place);
 }
 
 static void print_change_json(const change *c, bool first) {
@@ -143,11 +150,11 @@ int hypi_cmd_diff(int argc, char **argv) {
 	if (after == NULL) return model_free(before), 1;
 	change *all = calloc(before->site_count + after->site_count + 1, sizeof *all);
 	if (all == NULL) return hypi_cmd_fail(1, "out of memory");
-	size_t count = add(all, after, 1, json);
-	count += add(all + count, before, -1, json);
+	size_t count = add(all, after, false, json);
+	count += add(all + count, before, true, json);
 	count = merge(all, count);
-	int64_t live = (int64_t)(model_stat(after, "current_bytes") - model_stat(before, "current_bytes"));
-	int64_t peak = (int64_t)(model_stat(after, "peak_resident_bytes") - model_stat(before, "peak_resident_bytes"));
+	int64_t live = difference(model_stat(after, "current_bytes"), model_stat(before, "current_bytes"));
+	int64_t peak = difference(model_stat(after, "peak_resident_bytes"), model_stat(before, "peak_resident_bytes"));
 	char a[32], b[32];
 	if (json) printf("{\"live_bytes\":%lld,\"peak_resident_bytes\":%lld,\"sites\":[", (long long)live, (long long)peak);
 	else

@@ -44,13 +44,21 @@ static const hypi_live_page *open_page(long pid) {
 	return page;
 }
 
+/* Whatever the page holds, it is shown without harm: counts fit their arrays, words are text. */
+static bool is_sound(hypi_live_page *p) {
+	p->command[sizeof p->command - 1] = '\0';
+	hypi_cmd_clean(p->command, sizeof p->command);
+	return p->class_count <= HYPI_LIVE_CLASSES;
+}
+
 /* A copy that no writer changed meanwhile. */
 static bool snapshot(const hypi_live_page *page, hypi_live_page *ret_page) {
 	for (int tries = 0; tries < 1000; tries++) {
 		uint64_t before = atomic_load_explicit(&page->sequence, memory_order_acquire); /* pairs with fill's release */
 		memcpy(ret_page, page, sizeof *page);
 		atomic_thread_fence(memory_order_acquire); /* pairs with fill's release fence */
-		if (before % 2 == 0 && atomic_load_explicit(&page->sequence, memory_order_relaxed) == before) return true;
+		if (before % 2 == 0 && atomic_load_explicit(&page->sequence, memory_order_relaxed) == before)
+			return is_sound(ret_page);
 		nanosleep(&(struct timespec){0, 100000}, NULL);
 	}
 	return false;
@@ -94,7 +102,9 @@ static void print_text(hypi_live_page *p, const hypi_live_page *last) {
 	for (uint64_t i = 0; i < p->class_count && i < 15; i++)
 		printf("%12s %12llu %12s %5.0f%%\n", hypi_cmd_bytes((double)p->classes[i].block_bytes, a),
 		       (ull)p->classes[i].active, hypi_cmd_bytes((double)p->classes[i].span_bytes, b),
-		       100 * (double)(p->classes[i].active * p->classes[i].block_bytes) / (double)p->classes[i].span_bytes);
+		       p->classes[i].span_bytes == 0 ? 0
+		                                     : 100 * (double)p->classes[i].active * (double)p->classes[i].block_bytes /
+		                                           (double)p->classes[i].span_bytes);
 }
 
 /* The process to watch when none is named: the only one that keeps a page. 0: there is none, or several, and they were
@@ -116,6 +126,7 @@ static long find_process(void) {
 			for (size_t i = 0; i + 1 < n; i++)
 				if (command[i] == '\0' || command[i] == '\n') command[i] = ' ';
 			fclose(file);
+			hypi_cmd_clean(command, sizeof command);
 		}
 		/* One alone is not listed: it is shown. */
 		if (count == 0) snprintf(first, sizeof first, "%8ld  %s\n", found = pid, command);
@@ -127,6 +138,28 @@ static long find_process(void) {
 	if (count == 0)
 		hypi_cmd_fail(0, "top: no process keeps live statistics: start one with `hypool run --live -- PROGRAM`");
 	return count == 1 ? found : 0;
+}
+
+static int watch(const hypi_live_page *page, long pid, long rounds, double seconds, bool json, bool screen) {
+	static hypi_live_page now, last;
+	if (!snapshot(page, &last))
+		return hypi_cmd_fail(1, "process %ld is stuck while it writes, or what it writes makes no sense", pid);
+	while (rounds != 0) {
+		if (!snapshot(page, &now))
+			return hypi_cmd_fail(1, "process %ld is stuck while it writes, or what it writes makes no sense", pid);
+		if (json) {
+			print_json(&now);
+		} else {
+			if (screen) printf("\033[H\033[2J");
+			print_text(&now, &last);
+		}
+		fflush(stdout);
+		last = now;
+		if (rounds > 0 && --rounds == 0) break;
+		nanosleep(&(struct timespec){(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)}, NULL);
+		if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return hypi_cmd_fail(0, "process %ld has ended", pid);
+	}
+	return 0;
 }
 
 int hypi_cmd_top(int argc, char **argv) {
@@ -148,21 +181,7 @@ int hypi_cmd_top(int argc, char **argv) {
 	if (pid <= 0) return 1;
 	const hypi_live_page *page = open_page(pid);
 	if (page == NULL) return 1;
-	static hypi_live_page now, last;
-	if (!snapshot(page, &last)) return hypi_cmd_fail(1, "process %ld is stuck while it writes", pid);
-	while (rounds != 0) {
-		if (!snapshot(page, &now)) return hypi_cmd_fail(1, "process %ld is stuck while it writes", pid);
-		if (json) {
-			print_json(&now);
-		} else {
-			if (screen) printf("\033[H\033[2J");
-			print_text(&now, &last);
-		}
-		fflush(stdout);
-		last = now;
-		if (rounds > 0 && --rounds == 0) break;
-		nanosleep(&(struct timespec){(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)}, NULL);
-		if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return hypi_cmd_fail(0, "process %ld has ended", pid);
-	}
-	return 0;
+	int status = watch(page, pid, rounds, seconds, json, screen);
+	munmap((void *)(uintptr_t)page, sizeof *page);
+	return status;
 }

@@ -195,29 +195,44 @@ static const char *lookup(char *const *environment, const char *name) {
 	return NULL;
 }
 
-/* A file of any length, a buffer at a time: what follows the last line's end waits for the next read. An entry that
- * does not fit the buffer is too long for any option. */
-static void read_file(const char *path, hypi_out *warn) {
-	char text[4096];
+/* A file of any length, an entry at a time. Of one that is longer than any option takes, the beginning is refused. */
+void hypi_options_read_file(const char *path, hypi_out *warn) {
+	char chunk[1024], entry[4096];
 	size_t have = 0;
+	bool comment = false;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = -1;
-	while (fd >= 0 && (n = read(fd, text + have, sizeof text - have)) > 0) {
-		have += (size_t)n;
-		size_t whole = have;
-		while (whole > 0 && text[whole - 1] != '\n') whole--;
-		if (whole == 0 && have == sizeof text) whole = have;
-		hypi_options_parse(text, whole, HYPI_FROM_FILE, warn);
-		have -= whole;
-		memmove(text, text + whole, have);
-	}
+	while (fd >= 0 && (n = read(fd, chunk, sizeof chunk)) > 0)
+		for (ssize_t i = 0; i < n; i++) {
+			comment = comment || (have == 0 && chunk[i] == '#');
+			if (chunk[i] == '\n' || (chunk[i] == ',' && !comment)) {
+				hypi_options_parse(entry, have, HYPI_FROM_FILE, warn);
+				have = 0;
+				comment = false;
+			} else if (!comment && have < sizeof entry) {
+				entry[have++] = chunk[i];
+			}
+		}
 	if (fd >= 0) close(fd);
 	if (n == 0) {
-		hypi_options_parse(text, have, HYPI_FROM_FILE, warn);
+		hypi_options_parse(entry, have, HYPI_FROM_FILE, warn);
 	} else if (!warned) {
 		warned = true;
 		hypi_out_format(warn, "hypool: cannot read the config file %s\n", path);
 	}
+}
+
+/* A variable that is no option's may be a program's own: only one that looks like a slip of the finger is told of. */
+static void look_for_slips(const char *variable, hypi_out *warn) {
+	char key[32];
+	size_t n = 0;
+	if (strncmp(variable, "HYPOOL_", 7) != 0) return;
+	for (variable += 7; n < sizeof key && variable[n] != '=' && variable[n] != '\0'; n++)
+		key[n] = variable[n] >= 'A' && variable[n] <= 'Z' ? (char)(variable[n] - 'A' + 'a') : variable[n];
+	if (n == sizeof key || variable[n] != '=' || find(key, n) != HYPI_OPTION_COUNT) return;
+	if (equal(key, n, "conf") || equal(key, n, "conf_file") || equal(key, n, "preload")) return;
+	unsigned slips = distance(key, n, hypi_option_nearest(key, n));
+	if (slips <= 2 && slips * 3 <= n) refuse(warn, HYP_ERR_NOT_FOUND, key, n, "", 0);
 }
 
 static void read_variables(char *const *environment, hypi_out *warn) {
@@ -232,6 +247,7 @@ static void read_variables(char *const *environment, hypi_out *warn) {
 		hyp_status status = hypi_option_set(name, n, value, strlen(value), HYPI_FROM_ENVIRONMENT);
 		if (status != HYP_OK) refuse(warn, status, name, n, value, strlen(value));
 	}
+	for (; *environment != NULL; environment++) look_for_slips(*environment, warn);
 }
 
 void hypi_options_init(char *const *environment, bool secure) {
@@ -241,7 +257,7 @@ void hypi_options_init(char *const *environment, bool secure) {
 	hypi_out warn;
 	hypi_out_init_fd(&warn, 2);
 	const char *file = lookup(environment, "HYPOOL_CONF_FILE");
-	if (file != NULL) read_file(file, &warn);
+	if (file != NULL) hypi_options_read_file(file, &warn);
 	const char *conf = lookup(environment, "HYPOOL_CONF");
 	if (conf != NULL) hypi_options_parse(conf, strlen(conf), HYPI_FROM_CONF, &warn);
 	read_variables(environment, &warn);

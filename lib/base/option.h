@@ -3,7 +3,7 @@
  *
  * Precedence, lowest first: default, config file (named by HYPOOL_CONF_FILE), HYPOOL_CONF="key:value,key:value",
  * HYPOOL_<KEY>, API. A setuid program ignores the environment. An unknown key or a bad value is one warning a
- * process on descriptor 2, with the nearest key. Values are written before threads start or by the API; readers see
+ * process on descriptor 2, with the nearest key; of an unknown variable HYPOOL_..., only when it is near to one. Values are written before threads start or by the API; readers see
  * plain memory that no longer changes.
  */
 #ifndef HYPI_BASE_OPTION_H
@@ -59,6 +59,9 @@ HYP_MUST_USE hyp_status hypi_option_set(const char *key, size_t key_bytes, const
 /* Parses "key:value,key:value" (commas or newlines; '#' starts a comment to the end of the line). Returns the number
  * of entries refused; the first refusal of the process is told on `warn` unless that is NULL. */
 unsigned hypi_options_parse(const char *text, size_t bytes, hypi_option_source source, hypi_out *warn);
+
+/* The same of a file; one that cannot be read is told of too. */
+void hypi_options_read_file(const char *path, hypi_out *warn);
 
 /* The key of the table nearest to `key` by edit distance; never NULL. */
 const char *hypi_option_nearest(const char *key, size_t key_bytes);

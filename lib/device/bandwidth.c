@@ -6,6 +6,7 @@
  * read and a pure write added; latency is a chase through one random cycle over cache lines (Sattolo's shuffle, 1986).
  * Best of PASSES, since what disturbs a measurement only ever slows it.
  */
+#include "device/bandwidth_cache.h"
 #include "device/device.h"
 #include "device/topology.h"
 #include "device/topology_private.h"
@@ -284,41 +285,6 @@ static void machine_key(struct hyp_topology *topology, char *ret_key, size_t byt
 		if (*p == '\n' || *p == '\t') *p = ' ';
 }
 
-static bool read_cache(const char *path, const char *key, uint32_t node, hyp_bandwidth *ret_bandwidth) {
-	FILE *file = fopen(path, "r");
-	if (file == NULL) return false;
-	char line[768];
-	bool found = false;
-	while (!found && fgets(line, sizeof line, file) != NULL) {
-		char *tab = strchr(line, '\t');
-		if (tab == NULL) continue;
-		*tab = '\0';
-		hyp_bandwidth b = {.struct_bytes = sizeof b};
-		uint32_t of;
-		int bound;
-		if (strcmp(line, key) != 0 ||
-		    sscanf(tab + 1, "%" SCNu32 "\t%" SCNu32 "\t%lf\t%lf\t%lf\t%lf\t%lf\t%d", &of, &b.threads, &b.read_gbps,
-		           &b.write_gbps, &b.copy_gbps, &b.triad_gbps, &b.latency_ns, &bound) != 8 ||
-		    of != node || !(b.read_gbps > 0))
-			continue;
-		b.bound = bound != 0;
-		*ret_bandwidth = b;
-		found = true;
-	}
-	(void)fclose(file);
-	return found;
-}
-
-static hyp_status write_cache(const char *path, const char *key, uint32_t node, const hyp_bandwidth *b) {
-	FILE *file = fopen(path, "a");
-	if (file == NULL) return hypi_device_fail(HYP_ERR_OS, "argument cache_path: %s cannot be written", path);
-	int wrote = fprintf(file, "%s\t%u\t%u\t%.4f\t%.4f\t%.4f\t%.4f\t%.3f\t%d\n", key, node, b->threads, b->read_gbps,
-	                    b->write_gbps, b->copy_gbps, b->triad_gbps, b->latency_ns, (int)b->bound);
-	if (fclose(file) != 0 || wrote < 0)
-		return hypi_device_fail(HYP_ERR_OS, "argument cache_path: %s cannot be written", path);
-	return HYP_OK;
-}
-
 hyp_status hyp_topology_measure(uint32_t node, uint64_t bytes, const char *cache_path, hyp_bandwidth *ret_bandwidth) {
 	if (ret_bandwidth == NULL) return hypi_device_fail(HYP_ERR_INVALID, "argument ret_bandwidth: is NULL");
 	if (ret_bandwidth->struct_bytes != sizeof *ret_bandwidth)
@@ -334,9 +300,10 @@ hyp_status hyp_topology_measure(uint32_t node, uint64_t bytes, const char *cache
 	hyp_bandwidth b = {.struct_bytes = sizeof b};
 	machine_key(topology, key, sizeof key);
 	pthread_mutex_lock(&mutex);
-	if (cache_path == NULL || !read_cache(cache_path, key, node, &b)) {
+	if (cache_path == NULL || !hypi_bandwidth_read(cache_path, key, node, &b)) {
 		status = measure(topology, object, bytes, &b);
-		if (status == HYP_OK && cache_path != NULL) status = write_cache(cache_path, key, node, &b);
+		if (status == HYP_OK && cache_path != NULL && !hypi_bandwidth_write(cache_path, key, node, &b))
+			status = hypi_device_fail(HYP_ERR_OS, "argument cache_path: %s cannot be written", cache_path);
 	}
 	if (status == HYP_OK) {
 		if (node < HYP_ARRAY_LEN(node_read_gbps)) node_read_gbps[node] = b.read_gbps;

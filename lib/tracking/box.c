@@ -178,7 +178,21 @@ void hypi_box_leave(void) {
 /* Sites that the end left half written are dropped. */
 static bool is_whole(const hypi_profile *p, const hypi_site *site) {
 	return site->depth <= HYPI_FRAMES && site->first <= p->frame_count && site->depth <= p->frame_count - site->first &&
-	       site->live_picks <= site->picks && site->freed_picks <= site->picks;
+	       site->live_picks <= site->picks && site->freed_picks <= site->picks && site->pool < HYPI_TRACKED_POOLS;
+}
+
+/* Whatever byte is there, it is true or false. */
+static bool read_bool(const bool *from) {
+	unsigned char byte;
+	memcpy(&byte, from, 1);
+	return byte != 0;
+}
+
+/* Ticks before the first that no address space can hold. */
+static uint32_t sound_ticks(const hypi_box *box) {
+	uint32_t i = 0;
+	while (i < box->tick_count && (box->ticks[i].committed_bytes | box->ticks[i].resident_bytes) >> 57 == 0) i++;
+	return i;
 }
 
 bool hypi_box_load(const void *file, size_t bytes) {
@@ -199,10 +213,15 @@ bool hypi_box_load(const void *file, size_t bytes) {
 	p->picks = NULL;
 	p->pick_count = p->pick_capacity = 0;
 	p->running = false;
+	p->mixed = read_bool(&box->profile.mixed);
+	p->leaks_searched = read_bool(&box->profile.leaks_searched);
+	p->partial = read_bool(&box->profile.partial);
 	for (uint32_t i = 0; i < p->site_count; i++)
 		if (!is_whole(p, &p->sites[i])) p->sites[i] = (hypi_site){0};
 	box->command[HYPI_BOX_COMMAND - 1] = '\0';
-	hypi_timeline_load(box->ticks, box->tick_count, box->peak_bytes);
+	for (char *at = box->command; *at != '\0'; at++)
+		if (*at == '\n') *at = ' ';
+	hypi_timeline_load(box->ticks, sound_ticks(box), box->peak_bytes);
 	hypi_tracked_pools_load(box->pools, box->pool_count);
 	hypi_maps_load(box->maps);
 	loaded = box;

@@ -67,6 +67,32 @@ hyp_status hyp_leaks_suppress(const char *pattern) {
 	return status;
 }
 
+static void suppress_line(const char *line, void (*refused)(const char *line)) {
+	while (*line == ' ' || *line == '\t') line++;
+	if (*line != '\0' && *line != '#' && hyp_leaks_suppress(line) != HYP_OK) refused(line);
+}
+
+bool hypi_leaks_suppress_file(const char *path, void (*refused)(const char *line)) {
+	char chunk[1024], line[1024];
+	size_t have = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = -1;
+	while (fd >= 0 && (n = read(fd, chunk, sizeof chunk)) > 0)
+		for (ssize_t i = 0; i < n; i++) {
+			if (chunk[i] == '\n') {
+				line[have] = '\0';
+				suppress_line(line, refused);
+				have = 0;
+			} else if (have < sizeof line - 1) { /* of a longer one, the beginning: it matches what begins so */
+				line[have++] = chunk[i];
+			}
+		}
+	if (fd >= 0) close(fd);
+	line[have] = '\0';
+	suppress_line(line, refused);
+	return n == 0;
+}
+
 static bool any_matches(const char *text) {
 	for (size_t at = 0; at < patterns_used; at += strlen(patterns + at) + 1)
 		if (matches(patterns + at, text)) return true;

@@ -41,15 +41,18 @@ static hypi_map parse(const char *at) {
 	return map;
 }
 
+/* Of a longer line nothing is told: a path may have 4096 bytes, each newline in it written as four. */
+enum { LINE_BYTES = 8192 };
+
 static const char *other;
 
 void hypi_maps_load(const char *lines) { other = lines; }
 
 static bool each_of_other(bool (*each)(void *context, const hypi_map *map), void *context) {
-	char line[4400];
+	char line[LINE_BYTES];
 	for (const char *at = other, *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
 		size_t length = (size_t)(end - at);
-		if (length >= sizeof line) continue;
+		if (length >= sizeof line - 1) continue;
 		memcpy(line, at, length);
 		line[length] = '\0';
 		hypi_map map = parse(line);
@@ -63,8 +66,9 @@ bool hypi_maps_each(bool (*each)(void *context, const hypi_map *map), void *cont
 	int saved = errno;
 	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 	if (fd < 0) return errno = saved, false;
-	char text[8192];
+	char text[LINE_BYTES];
 	size_t have = 0;
+	bool inside = false; /* of a line that is too long */
 	for (bool more = true; more;) {
 		ssize_t n = read(fd, text + have, sizeof text - 1 - have);
 		if (n < 0 && errno == EINTR) continue;
@@ -74,13 +78,16 @@ bool hypi_maps_each(bool (*each)(void *context, const hypi_map *map), void *cont
 		char *line = text, *end;
 		while (more && (end = memchr(line, '\n', (size_t)(text + have - line))) != NULL) {
 			*end = '\0';
-			hypi_map map = parse(line);
-			more = each(context, &map);
+			if (!inside) {
+				hypi_map map = parse(line);
+				more = each(context, &map);
+			}
+			inside = false;
 			line = end + 1;
 		}
 		have -= (size_t)(line - text);
 		memmove(text, line, have);
-		if (have == sizeof text - 1) have = 0; /* a path beyond all measure */
+		if (have == sizeof text - 1) have = 0, inside = true;
 	}
 	close(fd);
 	errno = saved;

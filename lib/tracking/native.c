@@ -31,7 +31,7 @@
 
 typedef unsigned long long ull;
 
-static ull count_of(double x) { return x <= 0 ? 0 : (ull)(x + 0.5); }
+static ull count_of(double x) { return hypi_whole(x + 0.5); }
 
 static void write_command(hypi_out *out) {
 	char text[400];

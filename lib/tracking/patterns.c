@@ -6,6 +6,7 @@
 #include "tracking/box.h"
 #include "tracking/profile.h"
 #include "tracking/timeline.h"
+#include "tracking/write.h"
 
 #include <string.h>
 
@@ -44,7 +45,7 @@ static const char *place_of(finder *f, const hypi_site *site) {
 }
 
 static void say(finder *f, const char *kind, double bytes) {
-	hypi_advice advice = {.kind = kind, .bytes = (uint64_t)bytes, .text = f->text};
+	hypi_advice advice = {.kind = kind, .bytes = hypi_whole(bytes), .text = f->text};
 	f->each(f->context, &advice);
 }
 
@@ -56,7 +57,8 @@ static void temporary(finder *f, const hypi_site *site) {
 	double brief = (double)site->brief_picks / (double)site->picks;
 	hypi_format(f->text, sizeof f->text,
 	            "%llu blocks (%llu MiB in all) of %s lived under %u ms each. Keep one buffer, or use the stack.",
-	            (ull)(site->count * brief), (ull)(site->bytes * brief / MIB), place_of(f, site), HYPI_BRIEF_MS);
+	            hypi_whole(site->count * brief), hypi_whole(site->bytes * brief / MIB), place_of(f, site),
+	            HYPI_BRIEF_MS);
 	say(f, "temporary", site->bytes * brief);
 }
 
@@ -68,14 +70,15 @@ static void growth(finder *f, const hypi_site *site, uint32_t now_ms) {
 	hypi_format(
 		f->text, sizeof f->text,
 		"%s took %llu MiB over %u ms, evenly to the end, and freed nearly none (%llu KiB/s). Bound it, or free it.",
-		place_of(f, site), (ull)(site->live_bytes / MIB), span_ms, (ull)(site->live_bytes / 1024 * 1000 / span_ms));
+		place_of(f, site), hypi_whole(site->live_bytes / MIB), span_ms,
+		hypi_whole(site->live_bytes / 1024 * 1000 / span_ms));
 	say(f, "growth", site->live_bytes);
 }
 
 static void leak(finder *f, const hypi_site *site) {
 	if (site->lost_bytes <= 0) return;
 	hypi_format(f->text, sizeof f->text, "%llu bytes in %llu blocks of %s: nothing points to them any more. Free them.",
-	            (ull)(site->lost_bytes + 0.5), (ull)(site->lost_count + 0.5), place_of(f, site));
+	            hypi_whole(site->lost_bytes + 0.5), hypi_whole(site->lost_count + 0.5), place_of(f, site));
 	say(f, "leak", site->lost_bytes);
 }
 
@@ -87,7 +90,7 @@ static void lifetime(finder *f, const hypi_site *site, uint32_t now_ms) {
 	if (mean_ms * 2 < now_ms) return;
 	hypi_format(f->text, sizeof f->text,
 	            "%llu blocks of %s lived %llu ms each, most of the run, and were freed one by one. Give them one pool.",
-	            (ull)site->count, place_of(f, site), (ull)mean_ms);
+	            hypi_whole(site->count), place_of(f, site), (ull)mean_ms);
 	say(f, "lifetime", site->bytes);
 }
 
@@ -98,8 +101,8 @@ static void slack(finder *f, const hypi_site *site) {
 	if (at_most < MIB) return;
 	hypi_format(f->text, sizeof f->text,
 	            "%s asks for %llu bytes a block and gets %llu: %llu MiB of rounding. Pack several into one block.",
-	            place_of(f, site), (ull)(site->bytes / site->count),
-	            (ull)((site->bytes + site->slack_bytes) / site->count), (ull)(at_most / MIB));
+	            place_of(f, site), hypi_whole(site->bytes / site->count),
+	            hypi_whole((site->bytes + site->slack_bytes) / site->count), hypi_whole(at_most / MIB));
 	say(f, "slack", at_most);
 }
 
@@ -197,7 +200,7 @@ static void temporal(finder *f) {
 	hypi_format(
 		f->text, sizeof f->text,
 		"a peak of %llu MiB at %llu ms, %llu times the mean, in %u of %u ticks. Spread that work, or do it in parts.",
-		(ull)(peak / MIB), (ull)peak_ms, (ull)(peak / mean), above, count);
+		hypi_whole(peak / MIB), (ull)peak_ms, hypi_whole(peak / mean), above, count);
 	say(f, "temporal", peak - mean);
 }
 
@@ -205,7 +208,7 @@ uint64_t hypi_patterns_peak_heap(void) {
 	hyp_stats stats;
 	hypi_subject_stats(&stats);
 	uint64_t peak = stats.peak_committed_bytes, ticks = hypi_timeline_peak_bytes();
-	uint64_t live = (uint64_t)hypi_profile_data.peak_live_bytes;
+	uint64_t live = hypi_whole(hypi_profile_data.peak_live_bytes);
 	if (ticks > peak) peak = ticks;
 	return live > peak ? live : peak;
 }

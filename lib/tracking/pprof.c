@@ -90,7 +90,7 @@ static void value_type(writer *w, unsigned field, const char *type, const char *
 	message(&w->out, field, &w->part);
 }
 
-static uint64_t count_of(double x) { return x <= 0 ? 0 : (uint64_t)(x + 0.5); }
+static uint64_t count_of(double x) { return hypi_whole(x + 0.5); }
 
 static void write_sample(writer *w, const hypi_site *site) {
 	for (uint32_t i = 0; i < site->depth; i++) {

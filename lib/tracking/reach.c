@@ -69,24 +69,28 @@ struct directory_entry { /* what getdents64 fills */
 	char name[];
 };
 
-/* The stack pointer is the last field but one of /proc/self/task/N/syscall, when the thread waits. */
+bool hypi_reach_stack_pointer(const char *text, uintptr_t *ret_stack_pointer) {
+	size_t end = strlen(text);
+	while (end > 0 && text[end - 1] != ' ') end--; /* behind it is the program counter */
+	size_t start = end > 0 ? --end : 0;
+	while (start > 0 && text[start - 1] != ' ') start--;
+	if (start == 0 || end - start < 3 || end - start > 18 || text[start] != '0' || text[start + 1] != 'x') return false;
+	uintptr_t sp = 0;
+	for (size_t at = start + 2; at < end; at++) {
+		char c = text[at];
+		if ((c < '0' || c > '9') && (c < 'a' || c > 'f')) return false;
+		sp = sp * 16 + (uintptr_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+	}
+	*ret_stack_pointer = sp;
+	return true;
+}
+
 static void learn_thread(search *s, const char *name) {
 	char path[64], text[256];
+	uintptr_t sp;
 	hypi_format(path, sizeof path, "/proc/self/task/%s/syscall", name);
-	size_t n = read_file(path, text, sizeof text);
-	while (n > 0 && text[n - 1] != ' ') n--; /* the program counter */
-	if (n < 2) {
-		s->all_threads_known = false; /* "running" */
-		return;
-	}
-	text[n - 1] = '\0';
-	const char *at = NULL;
-	for (const char *c = text; *c != '\0'; c++)
-		if (*c == ' ') at = c;
-	uintptr_t sp = 0;
-	for (at = at == NULL ? "" : at + 3; *at != '\0'; at++)
-		sp = sp * 16 + (uintptr_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
-	if (s->thread_count < THREADS) s->stack_pointers[s->thread_count++] = sp;
+	if (read_file(path, text, sizeof text) != 0 && hypi_reach_stack_pointer(text, &sp) && s->thread_count < THREADS)
+		s->stack_pointers[s->thread_count++] = sp;
 	else s->all_threads_known = false;
 }
 

@@ -47,6 +47,10 @@ HYP_INLINE void hypi_registers_read(hypi_registers *ret_registers) {
 bool hypi_reach(const uintptr_t *blocks, size_t stride_bytes, size_t count, const hypi_reach_range *skip,
                 unsigned skip_count, uintptr_t here, const hypi_registers *registers, unsigned char *ret_reached);
 
+/* The last field but one of a line of /proc/PID/task/N/syscall, which the kernel writes of a thread that waits. False:
+ * the thread runs ("running"), or the line is none of these. */
+bool hypi_reach_stack_pointer(const char *text, uintptr_t *ret_stack_pointer);
+
 /* Ends the process at once, without exit handlers. */
 void hypi_leave(int code) __attribute__((noreturn));
 

@@ -96,24 +96,7 @@ static void write_profile(void) {
 	if (fd >= 0) close(fd);
 }
 
-static void read_suppressions(const char *path) {
-	char text[16384];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-	if (fd >= 0) close(fd);
-	if (n < 0) {
-		complain("cannot read", path);
-		return;
-	}
-	text[n] = '\0';
-	for (char *line = text, *next; line != NULL; line = next) {
-		next = strchr(line, '\n');
-		if (next != NULL) *next++ = '\0';
-		while (*line == ' ' || *line == '\t') line++;
-		if (*line == '\0' || *line == '#') continue;
-		if (hyp_leaks_suppress(line) != HYP_OK) complain("cannot keep the suppression", line);
-	}
-}
+static void refused(const char *line) { complain("cannot keep the suppression", line); }
 
 /* ---- start and end ---- */
 
@@ -141,7 +124,8 @@ __attribute__((constructor)) static void at_start(void) {
 		uint64_t every_ms = hypi_option_get(HYPI_OPTION_leak_interval);
 		if (leaks && every_ms != 0) hypi_store_relaxed(&next_leaks_ms, hypi_os_now_coarse_ms() + every_ms);
 		if (leaks && hypi_option_text(HYPI_OPTION_leak_suppressions)[0] != '\0')
-			read_suppressions(hypi_option_text(HYPI_OPTION_leak_suppressions));
+			if (!hypi_leaks_suppress_file(hypi_option_text(HYPI_OPTION_leak_suppressions), refused))
+				complain("cannot read", hypi_option_text(HYPI_OPTION_leak_suppressions));
 	}
 	const char *record = hypi_option_text(HYPI_OPTION_record);
 	if (record[0] != '\0' && status == HYP_OK) {

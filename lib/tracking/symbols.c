@@ -122,6 +122,8 @@ void hypi_symbols_name(const hypi_symbols *s, uintptr_t pc, char *ret_name, size
 	} else {
 		hypi_format(ret_name, bytes, "0x%lx", pc);
 	}
+	for (char *at = ret_name; *at != '\0'; at++)
+		if (*at == '\n') *at = ' '; /* a file may hold any name; reports are made of lines */
 }
 
 unsigned hypi_symbols_own_frames(const char *(*name_of)(void *context, unsigned frame), void *context, unsigned depth) {

@@ -38,10 +38,10 @@ static bool add_module(void *context, const hypi_map *map) {
 
 static void open_file(hypi_module *m, const char *path) {
 	if (path[0] != '/') return;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* by now it may be a FIFO, which nobody writes to */
 	if (fd < 0) return;
 	struct stat about;
-	if (fstat(fd, &about) == 0 && about.st_size >= (off_t)sizeof(Elf64_Ehdr)) {
+	if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode) && about.st_size >= (off_t)sizeof(Elf64_Ehdr)) {
 		void *p = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 		if (p != MAP_FAILED) {
 			m->file = p;
@@ -54,6 +54,11 @@ static void open_file(hypi_module *m, const char *path) {
 /* A range of the file, or NULL when it is not all there. */
 static const void *range(const hypi_module *m, uint64_t offset, uint64_t bytes) {
 	return offset <= m->file_bytes && bytes <= m->file_bytes - offset ? m->file + offset : NULL;
+}
+
+/* The same of a table, which also must lie where its entries are aligned. */
+static const void *table_at(const hypi_module *m, uint64_t offset, uint64_t bytes) {
+	return offset % _Alignof(uint64_t) == 0 ? range(m, offset, bytes) : NULL;
 }
 
 static const Elf64_Ehdr *elf_header(const hypi_module *m) {
@@ -81,7 +86,7 @@ static void read_build_id(hypi_module *m, const unsigned char *note, uint64_t by
 /* What to add to an address of the file's to get one of memory; also finds the build id. */
 static uintptr_t bias_of(hypi_module *m, const Elf64_Ehdr *h) {
 	uintptr_t bias = m->start - m->offset;
-	const Elf64_Phdr *p = range(m, h->e_phoff, (uint64_t)h->e_phnum * sizeof *p);
+	const Elf64_Phdr *p = table_at(m, h->e_phoff, (uint64_t)h->e_phnum * sizeof *p);
 	for (unsigned i = 0; p != NULL && i < h->e_phnum; i++) {
 		const void *data = range(m, p[i].p_offset, p[i].p_filesz);
 		if (p[i].p_type == PT_NOTE && data != NULL && m->build_id[0] == '\0') read_build_id(m, data, p[i].p_filesz);
@@ -95,15 +100,16 @@ static uintptr_t bias_of(hypi_module *m, const Elf64_Ehdr *h) {
 static void read_table(hypi_symbols *s, uint32_t module, uintptr_t bias, const Elf64_Shdr *table,
                        const Elf64_Shdr *names) {
 	const hypi_module *m = &modules_of(s)[module];
-	const Elf64_Sym *symbols = range(m, table->sh_offset, table->sh_size);
+	const Elf64_Sym *symbols = table_at(m, table->sh_offset, table->sh_size);
 	const char *text = range(m, names->sh_offset, names->sh_size);
 	if (symbols == NULL || text == NULL || names->sh_size == 0 || text[names->sh_size - 1] != '\0') return;
 	for (uint64_t i = 0; i < table->sh_size / sizeof *symbols; i++) {
 		unsigned type = ELF64_ST_TYPE(symbols[i].st_info);
 		if ((type != STT_FUNC && type != STT_GNU_IFUNC) || symbols[i].st_shndx == SHN_UNDEF) continue;
-		if (symbols[i].st_name >= names->sh_size) continue;
+		if (symbols[i].st_name >= names->sh_size || text[symbols[i].st_name] == '\0') continue;
 		uintptr_t start = symbols[i].st_value + bias, end = start + symbols[i].st_size;
 		size_t name = 0;
+		if (end < start) continue;
 		/* A return address lies behind its call: (start, end]. */
 		for (size_t k = hypi_symbols_first(s, start + 1); k < s->symbol_count && symbols_of(s)[k].pc <= end; k++) {
 			hypi_symbol *symbol = &symbols_of(s)[k];
@@ -126,7 +132,7 @@ static void read_module(hypi_symbols *s, uint32_t module) {
 	const Elf64_Ehdr *h = m->file != NULL ? elf_header(m) : NULL;
 	if (h != NULL) {
 		uintptr_t bias = bias_of(m, h);
-		const Elf64_Shdr *sections = range(m, h->e_shoff, (uint64_t)h->e_shnum * sizeof *sections);
+		const Elf64_Shdr *sections = table_at(m, h->e_shoff, (uint64_t)h->e_shnum * sizeof *sections);
 		for (int pass = 0; sections != NULL && pass < 2; pass++)
 			for (unsigned i = 0; i < h->e_shnum; i++)
 				if (sections[i].sh_type == (pass == 0 ? SHT_SYMTAB : SHT_DYNSYM) && sections[i].sh_link < h->e_shnum)

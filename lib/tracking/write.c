@@ -18,7 +18,7 @@
 
 typedef unsigned long long ull;
 
-static ull count_of(double x) { return x <= 0 ? 0 : (ull)(x + 0.5); }
+static ull count_of(double x) { return hypi_whole(x + 0.5); }
 
 static bool write_map(void *context, const hypi_map *map) {
 	hypi_out_format(context, "%lx-%lx %s%s%s%s %08lx 00:00 0 %s\n", map->start, map->end, map->read ? "r" : "-",

@@ -2,6 +2,7 @@
 """Runs a libFuzzer target for some seconds over a copy of its corpus; what fails is kept and named.
 
 usage: fuzz.py SECONDS CORPUS TARGET
+HYPOOL_FUZZ_SECONDS in the environment: that many instead.
 """
 import os
 import re
@@ -12,13 +13,14 @@ import tempfile
 
 
 def main():
-    seconds, corpus, target = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    seconds, corpus, target = int(os.environ.get("HYPOOL_FUZZ_SECONDS", sys.argv[1])), sys.argv[2], sys.argv[3]
     with tempfile.TemporaryDirectory() as folder:
         work, kept = os.path.join(folder, "corpus"), tempfile.gettempdir()
         shutil.copytree(corpus, work)
+        longest = max([4096] + [entry.stat().st_size for entry in os.scandir(work)])
         prefix = os.path.join(kept, f"hypool-{os.path.basename(target)}-")
         done = subprocess.run([target, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048",
-                               "-max_len=4096", "-print_final_stats=1", f"-artifact_prefix={prefix}", work],
+                               f"-max_len={longest}", "-print_final_stats=1", f"-artifact_prefix={prefix}", work],
                               stderr=subprocess.PIPE, text=True, errors="replace")
     lines = done.stderr.splitlines()
     if done.returncode != 0:

@@ -24,10 +24,6 @@ static char path[64];
 static char saved[FILE_ROOM];
 static size_t saved_bytes;
 
-static void must(bool holds) {
-	if (!holds) abort();
-}
-
 static void go_away(void) { unlink(path); }
 
 static hyp_shared *make_pool(void) {

@@ -316,7 +316,7 @@ END_TEST
 
 START_TEST(an_empty_environment) {
 	ck_assert_int_eq(in_child((char *const[]){NULL}, false, only_defaults), 0);
-	ck_assert_int_eq(in_child(ENVIRONMENT((char *)"HYPOOL_DECAYS=3s", (char *)"HYPOOL_=1", (char *)"XHYPOOL_DECAY=3s",
+	ck_assert_int_eq(in_child(ENVIRONMENT((char *)"HYPOOL_DECODER=3s", (char *)"HYPOOL_=1", (char *)"XHYPOOL_DECAY=3s",
 	                                      (char *)"HYPOOL_CONF="),
 	                          false, only_defaults),
 	                 0);
@@ -337,6 +337,34 @@ START_TEST(warnings_of_the_environment) {
 }
 END_TEST
 
+/* Variables that are nearly an option's are told of, those of a program's own are not. */
+START_TEST(slips_of_the_finger) {
+	static const char *const slips[][2] = {
+		{"HYPOOL_TRAK=1", "hypool: unknown option 'trak'; did you mean 'track'?\n"},
+		{"HYPOOL_DECAYS=3s", "hypool: unknown option 'decays'; did you mean 'decay'?\n"},
+		{"HYPOOL_HUGEPAGES=1", "hypool: unknown option 'hugepages'; did you mean 'huge_pages'?\n"},
+		{"HYPOOL_PROFILE_MAEN=1", "hypool: unknown option 'profile_maen'; did you mean 'profile_mean'?\n"},
+		{"HYPOOL_BUILD=debug", ""},
+		{"HYPOOL_TEST_LIB=/lib/x.so", ""},
+		{"HYPOOL_CONF_FILE_OF_MINE=x", ""},
+		{"HYPOOL_PRELOAD=/lib/x.so", ""},
+		{"HYPOOL_JOBS=4", ""},
+		{"HYPOOL_TRAK", ""},
+		{"HYPOOL_A_NAME_LONGER_THAN_ANY_OPTION_WILL_EVER_BE=1", ""},
+	};
+	for (size_t i = 0; i < HYP_ARRAY_LEN(slips); i++) {
+		ck_assert_int_eq(in_child(ENVIRONMENT((char *)slips[i][0]), false, only_defaults), 0);
+		ck_assert_str_eq(told, slips[i][1]);
+	}
+	/* One warning a process, and none of a program with more rights than its caller. */
+	ck_assert_int_eq(in_child(ENVIRONMENT((char *)"HYPOOL_TRAK=1", (char *)"HYPOOL_STATS=maybe"), false, only_defaults),
+	                 0);
+	ck_assert_str_eq(told, "hypool: option 'stats' does not take 'maybe'\n");
+	ck_assert_int_eq(in_child(ENVIRONMENT((char *)"HYPOOL_TRAK=1"), true, only_defaults), 0);
+	ck_assert_str_eq(told, "");
+}
+END_TEST
+
 static bool long_file_holds(void) { return hypi_option_get(HYPI_OPTION_decay) == 5000; }
 
 /* A config file with a long preamble of comments is read to its end. */
@@ -345,6 +373,24 @@ START_TEST(a_long_config_file) {
 	size_t at = 0;
 	while (at < sizeof text - 200) at += (size_t)snprintf(text + at, sizeof text - at, "# %060d\n", 0);
 	snprintf(text + at, sizeof text - at, "decay: 5s\n");
+	write_config(text);
+	int verdict = in_child(ENVIRONMENT(config_variable), false, long_file_holds);
+	unlink(config_path);
+	ck_assert_int_eq(verdict, 0);
+	ck_assert_str_eq(told, "");
+}
+END_TEST
+
+/* A comment is one to the end of its line, however long that is, and an entry may stand anywhere in a long line. */
+START_TEST(long_lines_in_a_config_file) {
+	static char text[20000];
+	memset(text, 'x', sizeof text - 1);
+	text[0] = '#';
+	memcpy(text + 4096, "\rdecay:9s,decay:9s", 18);
+	memset(text + 8000, ',', 8000);
+	memcpy(text + 7000, "\nstats:no,", 10);
+	memset(text + 7010, ' ', 990);
+	memcpy(text + 15999, "decay: 5s,#", 11);
 	write_config(text);
 	int verdict = in_child(ENVIRONMENT(config_variable), false, long_file_holds);
 	unlink(config_path);
@@ -382,4 +428,4 @@ END_TEST
 
 UNIT_MAIN("option", the_table, booleans, sizes, times, integers, texts, keys, formatted, lists, one_warning,
           one_warning_of_a_value, precedence, setuid_ignores_all, an_empty_environment, warnings_of_the_environment,
-          a_long_config_file, public_reading)
+          slips_of_the_finger, a_long_config_file, long_lines_in_a_config_file, public_reading)
