@@ -54,7 +54,7 @@ typedef struct change {
 static int by_key(const void *a, const void *b) { return strcmp(((const change *)a)->key, ((const change *)b)->key); }
 
 /* Files may hold any numbers: sums and differences are taken unsigned, where they may wrap around. */
-static uint64_t size_of(int64_t change) { return change < 0 ? 0 - (uint64_t)change : (uint64_t)change; }
+static uint64_t size_of(int64_t n) { return n < 0 ? 0 - (uint64_t)n : (uint64_t)n; }
 static int64_t difference(uint64_t after, uint64_t before) { return (int64_t)(after - before); }
 static int64_t sum(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
 

@@ -31,7 +31,12 @@ struct hypi_span;
 #define HYPI_ROOT_ENTRIES ((size_t)1 << (HYPI_ADDRESS_LOG2 - HYPI_WINDOW_LOG2))
 
 #define HYPI_TAG_SHIFT 48
-#define HYPI_TAG_HOME ((size_t)1 << 15) /* in a tag: only the span's own heap may put its blocks on a list */
+/* In a tag. PLAIN: a span of blocks that a free may put on a list; without it, whatever is freed there goes the long way
+ * (the entry's highest bit, so that this is one test with whether there is a span at all). HOME: of the plain ones, those
+ * whose blocks only the span's own heap may have on its list. */
+#define HYPI_TAG_PLAIN ((size_t)1 << 15)
+#define HYPI_TAG_HOME ((size_t)1 << 14)
+#define HYPI_TAG_CLASS (HYPI_TAG_HOME - 1)
 
 typedef uint64_t hypi_entry; /* a span's address | tag << HYPI_TAG_SHIFT; 0: no span */
 
@@ -52,6 +57,9 @@ HYP_INLINE struct hypi_span *hypi_entry_span(hypi_entry entry) {
 	return (struct hypi_span *)(uintptr_t)(entry & ((UINT64_C(1) << HYPI_TAG_SHIFT) - 1));
 }
 HYP_INLINE size_t hypi_entry_tag(hypi_entry entry) { return entry >> HYPI_TAG_SHIFT; }
+HYP_INLINE bool hypi_entry_is_plain(hypi_entry entry) { return (int64_t)entry < 0; }
+/* All bits of one whose blocks stay home, none of another's. */
+HYP_INLINE uintptr_t hypi_entry_home(hypi_entry entry) { return (uintptr_t)((int64_t)(entry << 1) >> 63); }
 
 /* The entry of any address; 0: none. */
 HYP_INLINE hypi_entry hypi_entry_at(const void *address) {

@@ -8,7 +8,7 @@
 
 uint64_t hypi_link_key;
 
-hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t home) {
+hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t flags) {
 	hypi_span *span = hypi_meta_alloc(sizeof *span);
 	if (span == NULL) return NULL;
 	hypi_run run;
@@ -19,6 +19,7 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 	span->base = hypi_run_address(&run);
 	span->block_bytes = hypi_class_bytes(c);
 	span->inverse = UINT64_MAX / span->block_bytes + 1;
+	if (hypi_is_pow2(span->block_bytes)) span->inverse++; /* hypi_span_starts: else the step is 0 */
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_SMALL);
 	span->class_index = (uint8_t)c;
 	span->zeroed = run.zeroed;
@@ -26,7 +27,7 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 	span->first = run.first;
 	span->arena = run.arena;
 	hypi_store_relaxed(&span->owner, owner);
-	hypi_page_map_set_tagged(span->base, span->slices, span, hypi_class_tag(c) | home);
+	hypi_page_map_set_tagged(span->base, span->slices, span, hypi_class_tag(c) | flags);
 	return span;
 }
 
@@ -67,7 +68,8 @@ uint32_t hypi_span_carve(hypi_span *span, hypi_block **ret_first) {
 	for (size_t i = 1; i < count; i++, block += size) hypi_link_set((hypi_block *)block, (hypi_block *)(block + size));
 	hypi_link_set((hypi_block *)block, NULL);
 	span->out += (uint32_t)count;
-	hypi_store_relaxed(&span->carved_bytes, at + count * size);
+	hypi_store_relaxed(&span->carved_bytes, (uint32_t)(at + count * size));
+	hypi_store_relaxed(&span->bound, (at + count * size) * span->inverse);
 	return (uint32_t)count;
 }
 
@@ -132,8 +134,9 @@ const char *hypi_span_check(const hypi_span *span) {
 	uint64_t carved = hypi_load_relaxed(&span->carved_bytes);
 	if (capacity > sizeof seen * 8) return "a span has too many blocks";
 	if (carved % span->block_bytes != 0 || carved / span->block_bytes > capacity) return "carved_bytes is wrong";
+	if (hypi_load_relaxed(&span->bound) != carved * span->inverse) return "carved_bytes and bound disagree";
 	if (hypi_span_at((void *)span->base) != span) return "the page map does not know a span";
-	if ((hypi_entry_tag(hypi_entry_at((void *)span->base)) & ~HYPI_TAG_HOME) != hypi_class_tag(span->class_index))
+	if ((hypi_entry_tag(hypi_entry_at((void *)span->base)) & HYPI_TAG_CLASS) != hypi_class_tag(span->class_index))
 		return "the page map has another class for a span";
 	uint32_t listed = 0, waiting = 0;
 	const char *wrong = check_chain(span, span->free, seen, &listed);

@@ -49,20 +49,21 @@ struct hypi_heap;
 struct hypi_engine;
 
 typedef struct hypi_span {
-	/* What a free looks at; constant while the span lives, but for the last four, which are the owner's. */
+	/* What a free looks at; constant while the span lives, but for `bound` and `place` and the last four, which
+	 * are the owner's. */
 	uintptr_t base;
 	union {
-		uint64_t inverse;     /* small: ceil(2^64 / block_bytes): divides n iff n * inverse < inverse */
+		uint64_t inverse;     /* small: the first number above 2^64 / block_bytes */
 		uint64_t asked_plus1; /* large, huge, hardened: the size asked for, plus 1; 0: unknown */
 	};
 	_Atomic(struct hypi_heap *) owner; /* NULL for large blocks */
 	uint64_t block_bytes;              /* usable bytes of each block */
-	uint32_t slices;
+	_Atomic uint64_t bound;            /* small: carved_bytes * inverse, see hypi_span_starts */
 	_Atomic uint8_t kind;
 	uint8_t class_index;
 	bool zeroed;                   /* blocks not carved yet read as zero; large: it was fresh when it was handed out */
 	uint8_t place;                 /* owner only */
-	_Atomic uint64_t carved_bytes; /* blocks below this were handed out at least once or are in the list */
+	_Atomic uint32_t carved_bytes; /* blocks below this were handed out at least once or are in the list */
 	hypi_block *free;              /* the list; NULL: empty. Owner only. */
 	uint32_t listed, out;          /* blocks in the list; carved blocks that are not. Owner only. */
 
@@ -82,6 +83,7 @@ typedef struct hypi_span {
 		uint64_t stamp_ms;        /* cached: since when */
 		_Atomic uint32_t *shadow; /* small: one word a block (heap/harden.h), or NULL */
 	};
+	uint32_t slices;
 	uint32_t first; /* slice in the arena; huge: 1: between guard pages (heap/guard.c), 0: not */
 } hypi_span;
 
@@ -103,9 +105,10 @@ HYP_INLINE bool hypi_link_marked(const hypi_block *block) { return block->link =
 
 /* Makes `next` (NULL: none) follow a free block. */
 HYP_INLINE void hypi_link_set(hypi_block *block, const hypi_block *next) {
-	uint64_t link = (uintptr_t)next ^ hypi_link_key;
+	const uint64_t key = hypi_link_key;
+	uint64_t link = (uintptr_t)next ^ key;
 	block->link = link;
-	block->twin = (uintptr_t)next ^ (uintptr_t)block ^ ~hypi_link_key; /* ~link ^ block, ready as early as the link */
+	block->twin = (uintptr_t)next ^ (uintptr_t)block ^ ~key; /* ~link ^ block, ready as early as the link */
 }
 
 /* Whether a block's two words fit; if not, and the block is on a list, it was written to after it was freed. */
@@ -136,9 +139,16 @@ HYP_INLINE bool hypi_span_divides(const hypi_span *span, uint64_t offset) {
 	return offset * span->inverse < span->inverse;
 }
 
-/* Takes a run for a span of class `c` and makes its record; no block is carved yet. `home`: 0 or HYPI_TAG_HOME. NULL with
- * errno. */
-hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t home);
+/* Both of the last two at once, of an address in the span's slices. The low 64 bits of block_bytes * inverse are a
+ * step of 1 to block_bytes, those of block k's offset k steps: below `bound` for the blocks that are carved. Every other
+ * offset's are at least `inverse`, which is far above. */
+HYP_INLINE bool hypi_span_starts(const hypi_span *span, const void *address) {
+	return ((uintptr_t)address - span->base) * span->inverse < hypi_load_relaxed(&span->bound);
+}
+
+/* Takes a run for a span of class `c` and makes its record; no block is carved yet. `flags`: HYPI_TAG_PLAIN and
+ * HYPI_TAG_HOME, or not. NULL with errno. */
+hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t flags);
 
 /* Gives the run and the record back. No block of it is out and no other thread knows it. */
 void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span);

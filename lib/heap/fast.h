@@ -32,7 +32,9 @@ HYP_INLINE hypi_list *hypi_list_for(hypi_heap *heap, size_t bytes) {
 }
 
 HYP_INLINE void *hypi_alloc(size_t bytes) {
-	if (HYP_UNLIKELY(bytes >= HYPI_SMALL_LIMIT)) return hypi_alloc_slow(bytes);
+	/* In this order one comparison serves the sizes of the table. */
+	if (HYP_UNLIKELY(bytes > HYPI_TABLE_LIMIT) && HYP_UNLIKELY(bytes >= HYPI_SMALL_LIMIT))
+		return hypi_alloc_slow(bytes);
 	void *block = hypi_list_pop(hypi_list_for(hypi_self.front, bytes));
 	if (HYP_UNLIKELY(block == NULL)) return hypi_alloc_slow(bytes);
 	return block;
@@ -41,10 +43,7 @@ HYP_INLINE void *hypi_alloc(size_t bytes) {
 /* Whether `p` is the start of a block that `span` handed out and that was not freed since. False may be wrong. */
 HYP_INLINE bool hypi_span_lends(const hypi_span *span, const void *p) {
 #if HYP_CHECKS
-	uint64_t offset = (uintptr_t)p - span->base;
-	if (HYP_UNLIKELY(offset >= hypi_load_relaxed(&span->carved_bytes)) ||
-	    HYP_UNLIKELY(!hypi_span_divides(span, offset)))
-		return false;
+	if (HYP_UNLIKELY(!hypi_span_starts(span, p))) return false;
 	return HYP_LIKELY(hypi_block_unlinked(p)); /* else the slow path compares the words */
 #else
 	(void)span;
@@ -66,11 +65,10 @@ HYP_INLINE void hypi_heap_put(hypi_heap *heap, size_t tag, hypi_block *block) {
 HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
 	if (HYP_UNLIKELY(hypi_window_of((uintptr_t)p) != heap->window)) return false;
 	hypi_entry entry = hypi_leaf_at(heap->leaf, (uintptr_t)p);
+	if (HYP_UNLIKELY(!hypi_entry_is_plain(entry))) return false;
 	hypi_span *span = hypi_entry_span(entry);
-	size_t tag = hypi_entry_tag(entry) & ~HYPI_TAG_HOME;
-	if (HYP_UNLIKELY(span == NULL)) return false;
 	/* One branch of two conditions: each alone is as good as random in a program of mixed sizes, or of many threads. */
-	uintptr_t home = any ? 0 - (entry >> 63) : UINTPTR_MAX; /* all bits of one that has HYPI_TAG_HOME */
+	uintptr_t home = any ? hypi_entry_home(entry) : UINTPTR_MAX;
 	if (HYP_UNLIKELY((((uintptr_t)hypi_load_relaxed(&span->owner) ^ (uintptr_t)heap) & home) != 0)) return false;
 	if (HYP_UNLIKELY(!hypi_span_lends(span, p))) return false;
 	hypi_block *block = hypi_load_relaxed(&heap->held);
@@ -79,14 +77,10 @@ HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
 	/* Written to since it was freed: hypi_free_slow tells. (If it is `p`, its mark was seen above, or is gone.) */
 	if (HYP_UNLIKELY(!hypi_link_marked(block))) return false;
 #endif
-	if (HYP_LIKELY(tag < HYPI_TAG_HELD)) {
-		hypi_link_mark(p); /* until it is linked on */
-		hypi_store_relaxed(&heap->held, p);
-		hypi_store_relaxed(&heap->held_tag, tag);
-		hypi_heap_put(heap, held_tag, block);
-	} else {
-		hypi_heap_put(heap, tag, p);
-	}
+	hypi_link_mark(p); /* until it is linked on */
+	hypi_store_relaxed(&heap->held, p);
+	hypi_store_relaxed(&heap->held_tag, hypi_entry_tag(entry) & HYPI_TAG_CLASS);
+	hypi_heap_put(heap, held_tag, block);
 	return true;
 }
 

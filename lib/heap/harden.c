@@ -518,11 +518,9 @@ static bool claim(_Atomic uint32_t *word, uint32_t before) {
 bool hypi_harden_free_small(void *p) {
 	hypi_span *span = hypi_span_at(p);
 	if (HYP_UNLIKELY(span == NULL) || hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL) return false;
-	size_t offset = (uintptr_t)p - span->base;
-	unsigned __int128 quotient = (unsigned __int128)offset * span->inverse; /* as index_of, and the remainder's test */
-	if (HYP_UNLIKELY(offset >= hypi_load_relaxed(&span->carved_bytes)) ||
-	    HYP_UNLIKELY((uint64_t)quotient >= span->inverse))
-		return false;
+	/* As index_of, and hypi_span_starts. */
+	unsigned __int128 quotient = (unsigned __int128)((uintptr_t)p - span->base) * span->inverse;
+	if (HYP_UNLIKELY((uint64_t)quotient >= hypi_load_relaxed(&span->bound))) return false;
 	_Atomic uint32_t *shadow = hypi_load_acquire(shadow_of(span));
 	if (HYP_UNLIKELY(shadow == NULL)) return false;
 	_Atomic uint32_t *word = &shadow[(size_t)(quotient >> 64)];

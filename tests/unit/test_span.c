@@ -226,6 +226,49 @@ static void planted(const hypi_span *span, const char *expect) {
 	ck_assert_str_eq(wrong, expect);
 }
 
+/* The one comparison against the two questions that it stands for: at every block's edges, and all over the span. */
+static void compare(const hypi_span *span) {
+	static const int beside[] = {0, 1, 8, 15, 16, 24, -1, -8, -16};
+	uint64_t end = (uint64_t)span->slices << HYPI_SLICE_LOG2, random = 7;
+	for (uint64_t start = 0; start < end; start += span->block_bytes)
+		for (size_t i = 0; i < HYP_ARRAY_LEN(beside); i++) {
+			uint64_t at = start + (uint64_t)(int64_t)beside[i];
+			if (at >= end) continue;
+			HOLDS(hypi_span_starts(span, (void *)(span->base + at)) ==
+			      (at < span->carved_bytes && at % span->block_bytes == 0));
+		}
+	for (int i = 0; i < 1000; i++) {
+		uint64_t at = (random = hypi_mix64(random)) % end;
+		HOLDS(hypi_span_starts(span, (void *)(span->base + at)) ==
+		      (at < span->carved_bytes && at % span->block_bytes == 0));
+	}
+}
+
+START_TEST(starts_of_blocks) {
+	begin();
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
+		hypi_span *span = hypi_span_create(&pool, c, OWNER, 0);
+		ck_assert_ptr_nonnull(span);
+		hypi_block *first;
+		uint32_t count = 0, fresh;
+		do {
+			compare(span);
+			fresh = hypi_span_carve(span, &first);
+			for (uint32_t i = 0; i < fresh; i++) {
+				hypi_block *next = hypi_link_get(first);
+				hypi_span_put(span, first);
+				first = next;
+			}
+			count += fresh;
+		} while (fresh != 0);
+		ck_assert_uint_eq(count, hypi_span_capacity(span));
+		sound(span);
+		hypi_span_destroy(&pool, span);
+	}
+	hypi_large_pool_fini(&pool);
+}
+END_TEST
+
 START_TEST(planted_faults) {
 	begin();
 	out_list = NULL;
@@ -267,6 +310,9 @@ START_TEST(planted_faults) {
 	span->carved_bytes += 1 << 20;
 	planted(span, "carved_bytes is wrong");
 	span->carved_bytes -= 1 << 20;
+	span->bound++;
+	planted(span, "carved_bytes and bound disagree");
+	span->bound--;
 	hypi_page_map_set(span->base, 1, NULL);
 	planted(span, "the page map does not know a span");
 	hypi_page_map_set_tagged(span->base, 1, span, 0);
@@ -288,4 +334,4 @@ START_TEST(planted_faults) {
 }
 END_TEST
 
-UNIT_MAIN("span", every_class, what_a_link_is, remote_chains, remote_threads, planted_faults)
+UNIT_MAIN("span", every_class, what_a_link_is, remote_chains, remote_threads, starts_of_blocks, planted_faults)
