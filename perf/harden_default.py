@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""harden_default.py LIBHYPOOL_PRELOAD LOAD_SERVER [--count | ROUNDS]: what the default level costs beside level 0.
+"""harden_default.py LIBHYPOOL_PRELOAD LOAD_SERVER (--count | ROUNDS [PROGRAM...]): what the default level costs beside level 0.
 
 The bar is 1 % of time. The server load (one thread, 3 million frees and mallocs), python3 and sqlite3 (in memory) run at
-level 0 and level 1. With --count: instructions in user mode, by callgrind, the
+level 0 and level 1; ROUNDS beyond the first of several runs may name programs. With --count: instructions in user mode, by callgrind, the
 two programs with less to do. Else processor seconds (user
 and system, so that the sampler's calls to the kernel are in them), in ROUNDS pairs of runs one right after the other,
-the order of the two changing from pair to pair; the closing lines, which begin with "# ", give for each program the median of the
-pairs' quotients and the range that holds the true median with 95 % of confidence (order statistics of the sign test).
+the order of the two changing from pair to pair, all on one processor and at the same addresses (no randomisation). Many short
+pairs: what disturbs a machine lasts longer than a pair, and so falls on both of its runs. The closing lines, which begin
+with "# ", give for each program the median of the pairs' quotients and the range that holds the true median with 95 % of
+confidence: percentiles of 4000 bootstrap samples (Efron, 1979), with a fixed seed.
 CSV on descriptor 1. Called by hand; docs/design/harden.md tells what came out. valgrind slows programs fifty times,
 the sampler's clock goes on as ever: so callgrind sees more samples an instruction than a user's run has.
 """
-import math
+import ctypes
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -59,10 +62,18 @@ def count(ways, lib):
 
 
 def middle(values):
-    """The median, and the order statistics between which the true one lies with 95 % of confidence."""
-    values, n = sorted(values), len(values)
-    out = max(0, int(n / 2 - 1.96 * math.sqrt(n) / 2))
-    return statistics.median(values), values[out], values[n - 1 - out]
+    """The median, and a range that holds the true one with 95 % of confidence."""
+    dice = random.Random(1)
+    again = sorted(statistics.median(dice.choices(values, k=len(values))) for _ in range(4000))
+    return statistics.median(values), again[99], again[3899]
+
+
+def stand_still():
+    """This process and what it starts: on one processor, at the same addresses each time."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    no_randomisation = 0x0040000
+    if ctypes.CDLL(None).personality(no_randomisation) < 0:
+        print("# addresses are random here")
 
 
 def pairs(ways, lib, rounds):
@@ -76,7 +87,7 @@ def pairs(ways, lib, rounds):
             quotients[program].append(seconds[1] / seconds[0])
             print(f"{program},{n},{seconds[0]:.4f},{seconds[1]:.4f}", flush=True)
     for program, values in quotients.items():
-        print("# {}: level 1 / level 0 = {:.4f} ({:.4f} to {:.4f})".format(program, *middle(values)))
+        print("# {}: level 1 / level 0 = {:.4f} ({:.4f} to {:.4f}), {} pairs".format(program, *middle(values), rounds))
 
 
 def main():
@@ -87,10 +98,12 @@ def main():
     sys.stdout = os.fdopen(out, "w", encoding="utf-8")
     os.dup2(quiet, 1)  # what the programs print goes nowhere
     print(f"# kernel: {os.uname().release}; {os.cpu_count()} processors; commit: {commit.stdout.strip() or 'unknown'}")
-    print(f"# command: perf/harden_default.py libhypool-preload.so load-server {how}")
+    ways = {program: ways[program] for program in sys.argv[4:] or ways}
+    print(f"# command: perf/harden_default.py libhypool-preload.so load-server {' '.join(sys.argv[3:])}")
     if how == "--count":
         count(ways, lib)
     else:
+        stand_still()
         pairs(ways, lib, int(how))
 
 

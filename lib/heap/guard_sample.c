@@ -29,7 +29,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { SLOTS_MOST = 64, GAP_NS = 1000000 };
+enum { SLOTS_MOST = 64, GAP_NS = 3000000 };
 
 static struct {
 	hypi_lock lock;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-	GUARD_EVERY = 1000,   /* level 3: small blocks to one with guard pages, which is at most one a millisecond */
+	GUARD_EVERY = 1000, /* level 3: small blocks to one with guard pages, which is at most one in three milliseconds */
 	RANDOM_ENTRIES = 128, /* of a quarantine: any of them leaves next */
 	FIFO_ENTRIES = 1024,  /* after which it waits here for its turn */
 	LEAVE_BATCH = 16,     /* blocks that leave together where there is no room: their lines are fetched side by side */

@@ -113,7 +113,7 @@ void hypi_harden_count(hypi_heap *heap, const hypi_span *span, bool freed);
 
 #define HYPI_GUARD_SLOT 2u /* `first` of their spans */
 
-/* Whether a small block may be guarded now: a millisecond has passed since one was. */
+/* Whether a small block may be guarded now: three milliseconds have passed since one was. */
 bool hypi_guard_turn(void);
 /* A page between pages without access; NULL: none is free, or too much was asked for. */
 void *hypi_guard_slot_alloc(size_t bytes, size_t alignment);
