@@ -35,7 +35,8 @@ struct hypi_span;
  * (the entry's highest bit, so that this is one test with whether there is a span at all). HOME: of the plain ones, those
  * whose blocks only the span's own heap may have on its list. */
 #define HYPI_TAG_PLAIN ((size_t)1 << 15)
-#define HYPI_TAG_HOME ((size_t)1 << 14)
+#define HYPI_TAG_HOME_BIT 14
+#define HYPI_TAG_HOME ((size_t)1 << HYPI_TAG_HOME_BIT)
 #define HYPI_TAG_CLASS (HYPI_TAG_HOME - 1)
 
 typedef uint64_t hypi_entry; /* a span's address | tag << HYPI_TAG_SHIFT; 0: no span */
@@ -59,7 +60,9 @@ HYP_INLINE struct hypi_span *hypi_entry_span(hypi_entry entry) {
 HYP_INLINE size_t hypi_entry_tag(hypi_entry entry) { return entry >> HYPI_TAG_SHIFT; }
 HYP_INLINE bool hypi_entry_is_plain(hypi_entry entry) { return (int64_t)entry < 0; }
 /* All bits of one whose blocks stay home, none of another's. */
-HYP_INLINE uintptr_t hypi_entry_home(hypi_entry entry) { return (uintptr_t)((int64_t)(entry << 1) >> 63); }
+HYP_INLINE uintptr_t hypi_entry_home(hypi_entry entry) {
+	return 0 - (uintptr_t)(entry >> (HYPI_TAG_SHIFT + HYPI_TAG_HOME_BIT) & 1);
+}
 
 /* The entry of any address; 0: none. */
 HYP_INLINE hypi_entry hypi_entry_at(const void *address) {

@@ -38,7 +38,8 @@
 #include "core/span.h"
 
 #define HYPI_TICK 128u          /* most local frees of a class between two events */
-#define HYPI_LOOK_EVENTS 8u     /* slow paths between two looks at the clock */
+#define HYPI_LOOK_EVENTS 8      /* slow paths between two looks at the clock */
+#define HYPI_LOOK_FIRST 64      /* before the first: a process that needs no more never touches what reading it takes */
 #define HYPI_ABROAD_BYTES 4096u /* blocks up to here go on the list of any thread that frees them */
 #define HYPI_OUTBOX_ENTRIES 32u
 #define HYPI_OUTBOX_BYTES 4096u /* blocks of one span gathered before they are pushed */
@@ -93,7 +94,7 @@ typedef struct hypi_heap {
 	_Atomic size_t held_tag;           /* of its class */
 	hypi_block nothing;
 	uint64_t look_ms; /* when the heap next looks after itself */
-	uint32_t ticks;   /* events since it last asked for the time */
+	int32_t ticks;    /* events since it last asked for the time */
 	uint32_t slices;  /* of its spans */
 	uint32_t grown;   /* slices of new spans since idle classes last returned what they hold */
 	bool shelved;     /* without a thread: hypi_heap_shelve */

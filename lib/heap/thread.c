@@ -134,6 +134,7 @@ hypi_heap *hypi_heap_acquire(hypi_engine *engine) {
 hypi_heap *hypi_heap_create(hypi_engine *engine) {
 	hypi_heap *heap = hypi_meta_alloc(sizeof *heap);
 	if (heap == NULL) return NULL;
+	heap->ticks = HYPI_LOOK_EVENTS - HYPI_LOOK_FIRST;
 	heap->window = UINTPTR_MAX;
 	heap->engine = engine;
 	hypi_heap_hold_nothing(heap);

@@ -30,7 +30,6 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/sysctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,9 +46,6 @@ void hypi_os_init(void) {
 	uint64_t seed[2] = {0, 0};
 	if (getentropy(seed, sizeof seed) != 0) seed[0] = mach_absolute_time();
 	hypi_os.random = hypi_mix64(seed[0]) ^ hypi_mix64(seed[1] + (uintptr_t)&seed);
-	int cpus = 0;
-	size_t length = sizeof cpus;
-	hypi_os.cpus = sysctlbyname("hw.activecpu", &cpus, &length, NULL, 0) == 0 && cpus > 0 ? (unsigned)cpus : 1;
 	hypi_os.ready = true;
 }
 

@@ -47,9 +47,6 @@ void hypi_os_init(void) {
 	if (bytes != NULL) memcpy(seed, bytes, sizeof seed);
 	/* AT_RANDOM also feeds the stack protector: mix, so that neither tells the other. */
 	hypi_os.random = hypi_mix64(seed[0] + UINT64_C(0x9e3779b97f4a7c15)) ^ hypi_mix64(seed[1]) ^ (uintptr_t)&seed;
-	cpu_set_t set;
-	hypi_os.cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
-	if (hypi_os.cpus == 0) hypi_os.cpus = 1;
 	struct rlimit limit;
 	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
 		hypi_os.address_limit_bytes = (size_t)limit.rlim_cur;

@@ -21,7 +21,6 @@ typedef struct hypi_os_info {
 	size_t page_bytes;          /* 4 to 64 KiB */
 	size_t huge_page_bytes;     /* of a transparent huge page; 0: none */
 	uint64_t random;            /* the process's own secret */
-	unsigned cpus;              /* online when the process started */
 	bool secure;                /* runs with more rights than its caller */
 	size_t address_limit_bytes; /* of the process (RLIMIT_AS) at the start; 0: none */
 	bool ready;

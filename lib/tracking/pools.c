@@ -14,7 +14,8 @@ enum { SLOTS = 1 << 16 };
 
 static _Atomic uint64_t levels[SLOTS]; /* level + 1, beside the serial of the pool that it is for */
 static uint16_t number_of_slot[SLOTS];
-static hypi_tracked_pool pools[HYPI_TRACKED_POOLS] = {{.name = "default"}};
+static hypi_tracked_pool pools[HYPI_TRACKED_POOLS]; /* 0 is unused: the default engine has a record of its own: */
+static const hypi_tracked_pool the_default = {.name = "default"};
 static uint32_t pool_count = 1;
 
 static uint32_t slot_of(uint64_t serial) { return serial & (SLOTS - 1); }
@@ -47,7 +48,7 @@ uint32_t hypi_pool_number(const hypi_engine *engine, bool *ret_stale) {
 }
 
 uint32_t hypi_tracked_pool_count(void) { return pool_count; }
-const hypi_tracked_pool *hypi_tracked_pool_at(uint32_t number) { return &pools[number]; }
+const hypi_tracked_pool *hypi_tracked_pool_at(uint32_t number) { return number == 0 ? &the_default : &pools[number]; }
 
 void hypi_tracked_pools_load(const hypi_tracked_pool *from, uint32_t count) {
 	for (uint32_t i = 1; i < count; i++) {
