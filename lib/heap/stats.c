@@ -85,6 +85,8 @@ void hypi_engine_stats(hypi_engine *engine, hyp_stats *ret_stats) {
 	s.metadata_bytes = hypi_meta_used_bytes() + (s.reserved_bytes >> HYPI_SLICE_LOG2) * sizeof(hypi_span *);
 	s.resident_bytes = hypi_os_resident_bytes();
 	s.peak_resident_bytes = hypi_os_peak_resident_bytes();
+	/* The kernel gathers the two from counters of its own, at different times. */
+	if (s.peak_resident_bytes < s.resident_bytes) s.peak_resident_bytes = s.resident_bytes;
 	*ret_stats = s;
 }
 

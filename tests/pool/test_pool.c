@@ -441,6 +441,7 @@ START_TEST(peaks) {
 	ck_assert_int_eq(hyp_pool_stats(pool, &s), HYP_OK);
 	ck_assert_uint_eq(s.peak_bytes, true_bytes);
 	ck_assert_uint_eq(s.peak_active, 5000);
+	ck_assert_uint_ge(s.peak_resident_bytes, s.resident_bytes);
 	ck_assert_uint_eq(s.current_bytes + s.active, 0);
 	/* A pool at its limit looks by itself. */
 	ck_assert_int_eq(hyp_pool_reset(pool), HYP_OK);
