@@ -31,8 +31,8 @@ struct hypi_span;
 #define HYPI_ROOT_ENTRIES ((size_t)1 << (HYPI_ADDRESS_LOG2 - HYPI_WINDOW_LOG2))
 
 #define HYPI_TAG_SHIFT 48
-/* In a tag. PLAIN: a span of blocks that a free may put on a list; without it, whatever is freed there goes the long way
- * (the entry's highest bit, so that this is one test with whether there is a span at all). HOME: of the plain ones, those
+/* In a tag. PLAIN: a span of small blocks, which a free may put on a list; whatever else is freed goes the long way (the
+ * entry's highest bit, so that this is one test with whether there is a span at all). HOME: of the plain ones, those
  * whose blocks only the span's own heap may have on its list. */
 #define HYPI_TAG_PLAIN ((size_t)1 << 15)
 #define HYPI_TAG_HOME_BIT 14

@@ -8,7 +8,7 @@
 
 uint64_t hypi_link_key;
 
-hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t flags) {
+hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t home) {
 	hypi_span *span = hypi_meta_alloc(sizeof *span);
 	if (span == NULL) return NULL;
 	hypi_run run;
@@ -27,7 +27,7 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap 
 	span->first = run.first;
 	span->arena = run.arena;
 	hypi_store_relaxed(&span->owner, owner);
-	hypi_page_map_set_tagged(span->base, span->slices, span, hypi_class_tag(c) | flags);
+	hypi_page_map_set_tagged(span->base, span->slices, span, hypi_class_tag(c) | HYPI_TAG_PLAIN | home);
 	return span;
 }
 

@@ -60,11 +60,9 @@ HYP_INLINE void hypi_heap_put(hypi_heap *heap, size_t tag, hypi_block *block) {
 	if (HYP_UNLIKELY(hypi_count_down(&list->left))) hypi_heap_event(heap, (unsigned)(tag / sizeof *list));
 }
 
-/* Frees a block into `heap`, which is the caller's. `any`: of any heap of the default engine, else of this one. False: it
- * is not plainly such a block, and nothing happened. */
-HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
-	if (HYP_UNLIKELY(hypi_window_of((uintptr_t)p) != heap->window)) return false;
-	hypi_entry entry = hypi_leaf_at(heap->leaf, (uintptr_t)p);
+/* As hypi_heap_free, of a block in the window that `leaf` is of. */
+HYP_INLINE bool hypi_heap_free_in(hypi_heap *heap, const hypi_leaf *leaf, void *p, bool any) {
+	hypi_entry entry = hypi_leaf_at(leaf, (uintptr_t)p);
 	if (HYP_UNLIKELY(!hypi_entry_is_plain(entry))) return false;
 	hypi_span *span = hypi_entry_span(entry);
 	/* One branch of two conditions: each alone is as good as random in a program of mixed sizes, or of many threads. */
@@ -77,11 +75,23 @@ HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
 	/* Written to since it was freed: hypi_free_slow tells. (If it is `p`, its mark was seen above, or is gone.) */
 	if (HYP_UNLIKELY(!hypi_link_marked(block))) return false;
 #endif
-	hypi_link_mark(p); /* until it is linked on */
-	hypi_store_relaxed(&heap->held, p);
-	hypi_store_relaxed(&heap->held_tag, hypi_entry_tag(entry) & HYPI_TAG_CLASS);
-	hypi_heap_put(heap, held_tag, block);
+	size_t tag = hypi_entry_tag(entry) & HYPI_TAG_CLASS;
+	if (HYP_LIKELY(tag < HYPI_TAG_HELD)) {
+		hypi_link_mark(p); /* until it is linked on */
+		hypi_store_relaxed(&heap->held, p);
+		hypi_store_relaxed(&heap->held_tag, tag);
+		hypi_heap_put(heap, held_tag, block);
+	} else {
+		hypi_heap_put(heap, tag, p);
+	}
 	return true;
+}
+
+/* Frees a block into `heap`, which is the caller's. `any`: of any heap of the default engine, else of this one. False: it
+ * is not plainly such a block in the heap's last window, and nothing happened. */
+HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
+	if (HYP_UNLIKELY(hypi_window_of((uintptr_t)p) != heap->window)) return false;
+	return hypi_heap_free_in(heap, heap->leaf, p, any);
 }
 
 HYP_INLINE void hypi_free(void *p) {

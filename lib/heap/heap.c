@@ -101,10 +101,6 @@ static bool stays_home(const hypi_heap *heap, unsigned c) {
 	       hypi_class_bytes(c) < HYP_CACHE_LINE || hypi_class_bytes(c) > HYPI_ABROAD_BYTES;
 }
 
-static size_t flags_of(const hypi_heap *heap, unsigned c) {
-	return (hypi_class_tag(c) < HYPI_TAG_HELD ? HYPI_TAG_PLAIN : 0) | (stays_home(heap, c) ? HYPI_TAG_HOME : 0);
-}
-
 static hypi_span *new_span(hypi_heap *heap, unsigned c) {
 	/* Before the heap grows, what other classes have no use for goes back: it may be what this one takes. */
 	heap->grown += hypi_class_slices(c);
@@ -113,7 +109,7 @@ static hypi_span *new_span(hypi_heap *heap, unsigned c) {
 		give_idle(heap);
 		hypi_large_cache_flush(heap, UINT64_MAX); /* pages that are there already, for pages that are not */
 	}
-	hypi_span *span = hypi_span_create(&heap->engine->large, c, heap, flags_of(heap, c));
+	hypi_span *span = hypi_span_create(&heap->engine->large, c, heap, stays_home(heap, c) ? HYPI_TAG_HOME : 0);
 	if (span == NULL) return NULL;
 	hypi_bin *bin = &heap->bins[c];
 	hypi_store_relaxed(&bin->spans, hypi_load_relaxed(&bin->spans) + 1);

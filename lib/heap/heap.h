@@ -254,7 +254,7 @@ HYP_INLINE uint32_t hypi_list_length(const hypi_heap *heap, unsigned c) {
 }
 
 #define HYPI_TAG_NONE ((size_t)HYPI_CLASSES * 16) /* of `nothing` */
-#define HYPI_TAG_HELD ((size_t)95 * 16)           /* of classes below this, blocks are held back: up to 64 KiB */
+#define HYPI_TAG_HELD ((size_t)95 * 16)           /* blocks of classes below this are held back: up to 64 KiB */
 
 /* Any thread: whether the heap holds this block back; then it is free. */
 HYP_INLINE bool hypi_heap_holds(const hypi_heap *heap, const void *p) { return hypi_load_relaxed(&heap->held) == p; }

@@ -118,8 +118,16 @@ hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
 	return span;
 }
 
+/* A program of many gigabytes has blocks in other windows than its heap's last: they are freed as those are. */
+static bool free_far(hypi_heap *heap, void *p) {
+	uintptr_t window = hypi_window_of((uintptr_t)p);
+	if (window == heap->window || heap->window == UINTPTR_MAX || window >= HYPI_ROOT_ENTRIES) return false;
+	const hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[window]);
+	return leaf != NULL && hypi_heap_free_in(heap, leaf, p, true);
+}
+
 void hypi_free_slow(void *p) {
-	if (p == NULL) return;
+	if (p == NULL || free_far(hypi_self.front, p)) return;
 	if (hypi_hardened() && hypi_harden_free_small(p)) return;
 	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
 	hypi_engine *engine = hypi_span_engine(span);

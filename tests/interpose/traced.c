@@ -186,7 +186,8 @@ static void grown(void) {
 	}
 	printf("a pair beside %d blocks: %ld instructions, beside %d: %ld\n", LIVE / 16, least[0] / PAIRS, LIVE,
 	       least[1] / PAIRS);
-	CHECK(least[1] <= least[0] + least[0] / 10, "%ld and %ld instructions", least[0], least[1]);
+	/* A window of the page map may end among the blocks; those beyond it cost a few more instructions. */
+	CHECK(least[1] <= least[0] + least[0] / 10 + 32 * PAIRS, "%ld and %ld instructions", least[0], least[1]);
 	CHECK(!to_mark(pid));
 }
 

@@ -232,6 +232,23 @@ START_TEST(a_large_heap_is_not_kept) {
 }
 END_TEST
 
+/* A block in another window of the page map than the heap's last is freed as all are: it is held back. */
+START_TEST(a_block_that_lies_far) {
+	void *p = hyp_malloc(100), *q = hyp_malloc(1000);
+	hypi_heap *heap = hypi_heap_mine();
+	uintptr_t window = heap->window;
+	heap->window = window + 1;
+	hyp_free(p);
+	ck_assert(hypi_heap_holds(heap, p));
+	hyp_free(q);
+	ck_assert(hypi_heap_holds(heap, q));
+	heap->window = window;
+	ck_assert_ptr_eq(hyp_malloc(100), p);
+	hyp_free(p);
+	ck_assert_ptr_null(hypi_engine_check(&hypi_default_engine));
+}
+END_TEST
+
 /* However many end at once. */
 enum { CROWD = 24 };
 
@@ -277,5 +294,5 @@ END_TEST
 
 UNIT_MAIN("thread", one_that_only_frees_gets_a_heap, one_that_frees_little_gets_none, one_that_only_frees_keeps_little,
           its_lists_are_short, a_push_that_a_fork_cut, a_push_that_was_over, a_heap_that_a_fork_left_inside,
-          the_next_thread_finds_what_the_last_one_had, a_large_heap_is_not_kept, few_are_kept,
+          the_next_thread_finds_what_the_last_one_had, a_large_heap_is_not_kept, few_are_kept, a_block_that_lies_far,
           what_is_kept_is_trimmed_in_time)
