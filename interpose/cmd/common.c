@@ -70,7 +70,8 @@ const char *hypi_cmd_bytes(double bytes, char ret_text[24]) {
 	return ret_text;
 }
 
-/* The bytes of one character of UTF-8 at `text`, at most `room`; 0: these are none (also of surrogates and of longer forms than needed). */
+/* The bytes of one character of UTF-8 at `text`, at most `room`; 0: these are none (also of surrogates and of longer forms
+ * than needed). */
 static unsigned utf8_bytes(const unsigned char *text, size_t room) {
 	if (text[0] < 0x80) return 1;
 	unsigned bytes = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;

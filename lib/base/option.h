@@ -3,8 +3,8 @@
  *
  * Precedence, lowest first: default, config file (named by HYPOOL_CONF_FILE), HYPOOL_CONF="key:value,key:value",
  * HYPOOL_<KEY>, API. A setuid program ignores the environment. An unknown key or a bad value is one warning a
- * process on descriptor 2, with the nearest key; of an unknown variable HYPOOL_..., only when it is near to one. Values are written before threads start or by the API; readers see
- * plain memory that no longer changes.
+ * process on descriptor 2, with the nearest key; of an unknown variable HYPOOL_..., only when it is near to one. Values
+ * are written before threads start or by the API; readers see plain memory that no longer changes.
  */
 #ifndef HYPI_BASE_OPTION_H
 #define HYPI_BASE_OPTION_H

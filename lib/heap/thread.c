@@ -67,9 +67,9 @@ static bool keep(hypi_heap *heap) {
 	if (engine != &hypi_default_engine || hypi_hardened() || heap->sampler != NULL || engine->large.tight ||
 	    engine->large.decay_ms == 0)
 		return false;
+	heap->kept_ms = hypi_os_now_coarse_ms();
 	hypi_lock_take(&engine->lock);
 	if (hypi_load_relaxed(&engine->kept) + heap->slices <= MOST_KEPT) set_kept(heap, heap->slices);
-	heap->kept_ms = hypi_os_now_coarse_ms();
 	hypi_unlock(&engine->lock);
 	return heap->kept != 0;
 }

@@ -152,10 +152,8 @@ void hypi_leaks_look(uint64_t now_ms) {
 
 __attribute__((destructor)) static void at_end(void) {
 	if (atomic_exchange_explicit(&ended, true, memory_order_relaxed)) return;
-	/* Asked here, so that a process without them never touches their pages. */
-	if (hypi_option_get(HYPI_OPTION_live) != 0) hypi_live_stop();
-	const char *record = hypi_option_text(HYPI_OPTION_record);
-	if (record[0] != '\0' && !hypi_trace_flush()) complain("cannot write all of", record);
+	hypi_live_stop();
+	if (!hypi_trace_flush()) complain("cannot write all of", hypi_option_text(HYPI_OPTION_record));
 	bool leaks = hypi_load_relaxed(&leaks_on), profile = hypi_option_get(HYPI_OPTION_profile) != 0;
 	if (!leaks && !profile && hypi_option_get(HYPI_OPTION_track) < HYP_TRACKING_STANDARD) return;
 	hypi_timeline_tick();
