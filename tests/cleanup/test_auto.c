@@ -401,7 +401,7 @@ typedef struct copies {
 
 static void *copier(void *context) {
 	copies *c = context;
-	while (!c->stop) {
+	while (!c->stop || c->moved == 0) { /* the forks may be over before the first copy */
 		for (int i = 0; i < LARGE; i++) c->handles[i] = make_block(c->pool, LARGE_BYTES, (uint32_t)i);
 		for (int i = 0; i < LARGE; i++)
 			if (i % 4 != 0) HOLDS(hyp_handle_free(c->pool, atomic_exchange(&c->handles[i], 0)) == HYP_OK);
