@@ -75,11 +75,6 @@ uint32_t hypi_span_carve(hypi_span *span, hypi_block **ret_first) {
 
 /* ---- links ---- */
 
-hypi_block *hypi_link_follow(const hypi_block *block) {
-	if (HYP_UNLIKELY(!hypi_link_fits(block))) hypi_fatal("free list corrupted", block, 0);
-	return hypi_link_get(block);
-}
-
 bool hypi_block_is_free(const hypi_block *block) {
 	if (!hypi_link_fits(block)) return false;
 	const hypi_block *next = hypi_link_get(block);

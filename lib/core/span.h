@@ -24,6 +24,7 @@
 #define HYPI_CORE_SPAN_H
 
 #include "base/atomic.h"
+#include "base/fatal.h"
 #include "core/large_pool.h"
 #include "core/page_map.h"
 #include "core/size_class.h"
@@ -118,7 +119,10 @@ HYP_INLINE bool hypi_link_fits(const hypi_block *block) {
 HYP_INLINE hypi_block *hypi_link_get(const hypi_block *block) { return (hypi_block *)(block->link ^ hypi_link_key); }
 
 /* As hypi_link_get, and ends the process when the words do not fit. */
-hypi_block *hypi_link_follow(const hypi_block *block);
+HYP_INLINE hypi_block *hypi_link_follow(const hypi_block *block) {
+	if (HYP_UNLIKELY(!hypi_link_fits(block))) hypi_fatal("free list corrupted", block, 0);
+	return hypi_link_get(block);
+}
 
 /* Whether a block's first byte is not that of a link: then it is not free. */
 HYP_INLINE bool hypi_block_unlinked(const void *block) {
@@ -157,14 +161,17 @@ void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span);
  * those blocks'. They are out: the caller's. Returns how many; 0: the span is carved whole. */
 uint32_t hypi_span_carve(hypi_span *span, hypi_block **ret_first);
 
-/* Owner: puts a block that was out on the list. */
-HYP_INLINE void hypi_span_put(hypi_span *span, hypi_block *block) {
-	hypi_link_set(block, span->free);
-	if (span->free == NULL) span->last = block;
-	span->free = block;
-	span->listed++;
-	span->out--;
+/* Owner: puts `count` blocks that were out on the list, linked from `first` to `last`. */
+HYP_INLINE void hypi_span_put_chain(hypi_span *span, hypi_block *first, hypi_block *last, uint32_t count) {
+	hypi_link_set(last, span->free);
+	if (span->free == NULL) span->last = last;
+	span->free = first;
+	span->listed += count;
+	span->out -= count;
 }
+
+/* Owner: puts a block that was out on the list. */
+HYP_INLINE void hypi_span_put(hypi_span *span, hypi_block *block) { hypi_span_put_chain(span, block, block, 1); }
 
 /* Owner: takes the whole list, which is not empty; its blocks are out. */
 HYP_INLINE hypi_block *hypi_span_take(hypi_span *span) {

@@ -67,6 +67,8 @@ static const char *check_outbox(const hypi_heap *heap) {
 		if (entry->span == NULL) continue;
 		if (hypi_load_relaxed(&entry->span->kind) != HYPI_SPAN_SMALL) return "an outbox holds blocks of no span";
 		if (entry->count > entry->span->out) return "an outbox holds more blocks than were out";
+		if (entry->count * entry->span->block_bytes >= HYPI_OUTBOX_BYTES)
+			return "an outbox holds what should have gone home";
 		const hypi_block *block = entry->head;
 		for (uint32_t n = entry->count; n > 0; n--, block = hypi_link_get(block)) {
 			if (!hypi_span_holds(entry->span, block)) return "a chain in an outbox leaves its span";

@@ -40,14 +40,16 @@ HYP_INLINE void *hypi_alloc(size_t bytes) {
 	return block;
 }
 
-/* Whether `p` is the start of a block that `span` handed out and that was not freed since. False may be wrong. */
-HYP_INLINE bool hypi_span_lends(const hypi_span *span, const void *p) {
+/* Whether `p` is the start of a block that `span` handed out and that was not freed since. False may be wrong: of one
+ * block in 16 that hold random bytes, and of one in 2^64 when `words` has both words looked at. */
+HYP_INLINE bool hypi_span_lends(const hypi_span *span, const void *p, bool words) {
 #if HYP_CHECKS
 	if (HYP_UNLIKELY(!hypi_span_starts(span, p))) return false;
-	return HYP_LIKELY(hypi_block_unlinked(p)); /* else the slow path compares the words */
+	return words ? !hypi_link_fits(p) && !hypi_link_marked(p) : HYP_LIKELY(hypi_block_unlinked(p));
 #else
 	(void)span;
 	(void)p;
+	(void)words;
 	return true;
 #endif
 }
@@ -60,15 +62,15 @@ HYP_INLINE void hypi_heap_put(hypi_heap *heap, size_t tag, hypi_block *block) {
 	if (HYP_UNLIKELY(hypi_count_down(&list->left))) hypi_heap_event(heap, (unsigned)(tag / sizeof *list));
 }
 
-/* As hypi_heap_free, of a block in the window that `leaf` is of. */
-HYP_INLINE bool hypi_heap_free_in(hypi_heap *heap, const hypi_leaf *leaf, void *p, bool any) {
+/* As hypi_heap_free, of a block in the window that `leaf` is of; `words`: see hypi_span_lends. */
+HYP_INLINE bool hypi_heap_free_in(hypi_heap *heap, const hypi_leaf *leaf, void *p, bool any, bool words) {
 	hypi_entry entry = hypi_leaf_at(leaf, (uintptr_t)p);
 	if (HYP_UNLIKELY(!hypi_entry_is_plain(entry))) return false;
 	hypi_span *span = hypi_entry_span(entry);
 	/* One branch of two conditions: each alone is as good as random in a program of mixed sizes, or of many threads. */
 	uintptr_t home = any ? hypi_entry_home(entry) : UINTPTR_MAX;
 	if (HYP_UNLIKELY((((uintptr_t)hypi_load_relaxed(&span->owner) ^ (uintptr_t)heap) & home) != 0)) return false;
-	if (HYP_UNLIKELY(!hypi_span_lends(span, p))) return false;
+	if (HYP_UNLIKELY(!hypi_span_lends(span, p, words))) return false;
 	hypi_block *block = hypi_load_relaxed(&heap->held);
 	size_t held_tag = hypi_load_relaxed(&heap->held_tag);
 #if HYP_CHECKS
@@ -91,7 +93,7 @@ HYP_INLINE bool hypi_heap_free_in(hypi_heap *heap, const hypi_leaf *leaf, void *
  * is not plainly such a block in the heap's last window, and nothing happened. */
 HYP_INLINE bool hypi_heap_free(hypi_heap *heap, void *p, bool any) {
 	if (HYP_UNLIKELY(hypi_window_of((uintptr_t)p) != heap->window)) return false;
-	return hypi_heap_free_in(heap, heap->leaf, p, any);
+	return hypi_heap_free_in(heap, heap->leaf, p, any, false);
 }
 
 HYP_INLINE void hypi_free(void *p) {

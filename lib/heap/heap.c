@@ -81,14 +81,13 @@ static void give_back(hypi_heap *heap, hypi_span *span) {
 	hypi_span_destroy(&heap->engine->large, span);
 }
 
-/* Returns a block that is off the list to its span, or to the heap that it belongs to. */
-static void put_back(hypi_heap *heap, hypi_block *block) {
-	hypi_span *span = hypi_span_at(block);
+/* Returns a chain of a span's blocks that are off the list to it, or to the heap that it belongs to. */
+static void put_back(hypi_heap *heap, hypi_span *span, hypi_block *first, hypi_block *last, uint32_t count) {
 	if (HYP_UNLIKELY(hypi_load_relaxed(&span->owner) != heap)) {
-		hypi_remote_send(heap, span, block);
+		hypi_remote_send(heap, span, first, last, count);
 		return;
 	}
-	hypi_span_put(span, block);
+	hypi_span_put_chain(span, first, last, count);
 	if (span->out == 0 && heap->bins[span->class_index].carving != span) give_back(heap, span);
 	else if (span->place != HYPI_LISTED) list(heap, span);
 }
@@ -227,14 +226,20 @@ void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed) {
 	return block;
 }
 
-/* Returns the newest `count` blocks of a list to their spans. */
+/* Returns the newest `count` blocks of a list to their spans: those that follow each other and lie in one span are a
+ * chain already. */
 static void give_blocks(hypi_heap *heap, unsigned c, uint32_t count) {
 	hypi_list *list = &heap->lists[c];
-	for (; count > 0 && list->head != NULL; count--) {
-		hypi_block *block = list->head;
-		list->head = hypi_link_follow(block);
-		heap->bins[c].stock--;
-		put_back(heap, block);
+	for (uint32_t n; count > 0 && list->head != NULL; count -= n) {
+		hypi_block *first = list->head, *last = first, *next = hypi_link_follow(first);
+		hypi_span *span = hypi_span_at(first);
+		for (n = 1; n < count && next != NULL && hypi_span_holds(span, next); n++) {
+			last = next;
+			next = hypi_link_follow(last);
+		}
+		list->head = next;
+		heap->bins[c].stock -= n;
+		put_back(heap, span, first, last, n);
 	}
 }
 

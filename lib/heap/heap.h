@@ -323,8 +323,8 @@ HYP_INLINE void hypi_heap_leave(hypi_heap *heap, bool was_busy) {
 
 /* `heap`: the caller's, or NULL: then the block is pushed at once. */
 void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block);
-/* The same, of a block whose free was counted before. */
-void hypi_remote_send(hypi_heap *heap, hypi_span *span, hypi_block *block);
+/* The same, of a chain of a span's blocks whose frees were counted before. */
+void hypi_remote_send(hypi_heap *heap, hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t count);
 void hypi_remote_flush(hypi_heap *heap);
 /* In a forked child, for the heap of a thread that is not in it: finishes the push that the fork cut, if any. */
 void hypi_remote_forked(hypi_heap *heap);

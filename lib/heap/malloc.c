@@ -109,7 +109,7 @@ hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
 	hypi_span *span = hypi_span_at(p);
 	if (span == NULL) hypi_fatal(misuse->invalid, p, 0);
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
-		if (!hypi_span_lends(span, p)) examine(span, p, misuse);
+		if (!hypi_span_lends(span, p, false)) examine(span, p, misuse);
 	} else if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_CACHED) {
 		hypi_fatal(misuse->freed, p, span->block_bytes);
 	} else if ((uintptr_t)p != span->base) {
@@ -118,16 +118,23 @@ hypi_span *hypi_span_of_block(const void *p, const hypi_misuse *misuse) {
 	return span;
 }
 
-/* A program of many gigabytes has blocks in other windows than its heap's last: they are freed as those are. */
-static bool free_far(hypi_heap *heap, void *p) {
+/* Most that the fast path leaves are ordinary blocks: their first byte looks like a link's, or they lie in another window
+ * than the heap's last spans (of a program of many gigabytes). A heap without spans, whose thread frees what others asked
+ * for, takes the window of the first. */
+static bool free_closely(hypi_heap *heap, void *p) {
 	uintptr_t window = hypi_window_of((uintptr_t)p);
-	if (window == heap->window || heap->window == UINTPTR_MAX || window >= HYPI_ROOT_ENTRIES) return false;
-	const hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[window]);
-	return leaf != NULL && hypi_heap_free_in(heap, leaf, p, true);
+	if (heap == &hypi_heap_none || window >= HYPI_ROOT_ENTRIES) return false;
+	hypi_leaf *leaf = hypi_load_relaxed(&hypi_root[window]);
+	if (leaf == NULL) return false;
+	if (heap->window == UINTPTR_MAX) {
+		heap->leaf = leaf;
+		heap->window = window;
+	}
+	return hypi_heap_free_in(heap, leaf, p, true, true);
 }
 
 void hypi_free_slow(void *p) {
-	if (p == NULL || free_far(hypi_self.front, p)) return;
+	if (p == NULL || free_closely(hypi_self.front, p)) return;
 	if (hypi_hardened() && hypi_harden_free_small(p)) return;
 	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
 	hypi_engine *engine = hypi_span_engine(span);
@@ -223,7 +230,7 @@ static inline bool stays(void *p, size_t bytes) {
 	hypi_heap *heap = hypi_self.front;
 	if (hypi_window_of((uintptr_t)p) != heap->window) return false;
 	hypi_span *span = hypi_entry_span(hypi_leaf_at(heap->leaf, (uintptr_t)p));
-	return span != NULL && hypi_load_relaxed(&span->owner) == heap && hypi_span_lends(span, p) &&
+	return span != NULL && hypi_load_relaxed(&span->owner) == heap && hypi_span_lends(span, p, false) &&
 	       bytes - 1 < span->block_bytes && keeps(span->block_bytes, bytes);
 }
 

@@ -61,31 +61,32 @@ static void push_entry(hypi_heap *heap, hypi_outbox_entry *entry) {
 void hypi_remote_free(hypi_heap *heap, hypi_span *span, hypi_block *block) {
 	if (heap != NULL) hypi_count_add(&heap->bins[span->class_index].sent, 1);
 	else hypi_add_relaxed(&hypi_load_relaxed(&span->owner)->engine->homeless_frees[span->class_index], 1);
-	hypi_remote_send(heap, span, block);
+	hypi_remote_send(heap, span, block, block, 1);
 }
 
-static void put_out(hypi_heap *heap, hypi_span *span, hypi_block *block) {
+static void put_out(hypi_heap *heap, hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t count) {
 	size_t slot = ((uintptr_t)span >> 7) ^ ((uintptr_t)span >> 12);
 	hypi_outbox_entry *entry = &heap->outbox[slot & (HYPI_OUTBOX_ENTRIES - 1)];
 	if (entry->span == span) {
-		hypi_link_set(block, entry->head);
-		entry->head = block;
-		if (++entry->count * span->block_bytes >= HYPI_OUTBOX_BYTES) push_entry(heap, entry);
-		return;
+		hypi_link_set(tail, entry->head);
+		entry->head = head;
+		entry->count += count;
+	} else {
+		if (entry->span != NULL) push_entry(heap, entry);
+		hypi_link_set(tail, NULL); /* marks it free until the push links it on */
+		*entry = (hypi_outbox_entry){.span = span, .head = head, .tail = tail, .count = count};
 	}
-	if (entry->span != NULL) push_entry(heap, entry);
-	hypi_link_set(block, NULL); /* marks it free until the push links it on */
-	*entry = (hypi_outbox_entry){.span = span, .head = block, .tail = block, .count = 1};
+	if (entry->count * span->block_bytes >= HYPI_OUTBOX_BYTES) push_entry(heap, entry);
 }
 
-void hypi_remote_send(hypi_heap *heap, hypi_span *span, hypi_block *block) {
+void hypi_remote_send(hypi_heap *heap, hypi_span *span, hypi_block *head, hypi_block *tail, uint32_t count) {
 	if (heap == NULL) {
-		push(NULL, span, block, block, 1);
+		push(NULL, span, head, tail, count);
 		return;
 	}
 	bool was_busy = hypi_heap_enter(heap);
-	if (span->block_bytes > HYPI_OUTBOX_BYTES / 2) push(heap, span, block, block, 1);
-	else put_out(heap, span, block);
+	if (count * span->block_bytes > HYPI_OUTBOX_BYTES / 2) push(heap, span, head, tail, count);
+	else put_out(heap, span, head, tail, count);
 	hypi_heap_leave(heap, was_busy);
 }
 

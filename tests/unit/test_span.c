@@ -85,6 +85,29 @@ START_TEST(every_class) {
 }
 END_TEST
 
+START_TEST(a_chain_goes_back_at_once) {
+	begin();
+	out_list = NULL;
+	hypi_span *span = hypi_span_create(&pool, 3, OWNER, 0);
+	hypi_block *a = pop(span), *b = pop(span), *c = pop(span), *d = pop(span);
+	uint32_t out = span->out;
+	hypi_link_set(a, b);
+	hypi_link_set(c, d);
+	hypi_span_put_chain(span, a, b, 2);
+	ck_assert_ptr_eq(span->last, b);
+	hypi_span_put_chain(span, c, d, 2);
+	ck_assert_ptr_eq(span->last, b);
+	ck_assert_uint_eq(span->listed, 4);
+	ck_assert_uint_eq(span->out, out - 4);
+	sound(span);
+	const hypi_block *const order[] = {c, d, a, b, NULL};
+	const hypi_block *at = hypi_span_take(span);
+	for (int i = 0; i < 5; at = at == NULL ? NULL : hypi_link_get(at), i++) ck_assert_ptr_eq(at, order[i]);
+	hypi_span_destroy(&pool, span);
+	hypi_large_pool_fini(&pool);
+}
+END_TEST
+
 START_TEST(what_a_link_is) {
 	begin();
 	out_list = NULL;
@@ -334,4 +357,5 @@ START_TEST(planted_faults) {
 }
 END_TEST
 
-UNIT_MAIN("span", every_class, what_a_link_is, remote_chains, remote_threads, starts_of_blocks, planted_faults)
+UNIT_MAIN("span", every_class, a_chain_goes_back_at_once, what_a_link_is, remote_chains, remote_threads,
+          starts_of_blocks, planted_faults)

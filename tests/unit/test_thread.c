@@ -90,6 +90,38 @@ START_TEST(its_lists_are_short) {
 }
 END_TEST
 
+/* Who holds a block back took the ways of ordinary frees; whatever goes the long one is not held. */
+static void *free_and_hold(void *context) {
+	size_t *ret_held = context;
+	for (size_t i = 0; i < BLOCKS; i++) {
+		hyp_free(blocks[i]);
+		*ret_held += hypi_self.heap != NULL && hypi_heap_holds(hypi_self.heap, blocks[i]);
+	}
+	return NULL;
+}
+
+START_TEST(one_that_only_frees_does_so_as_others_do) {
+	size_t held = 0;
+	for (size_t i = 0; i < BLOCKS; i++) blocks[i] = memset(hyp_malloc(64), (int)(i & 0xff), 64); /* links among them */
+	pthread_t thread;
+	ck_assert_int_eq(pthread_create(&thread, NULL, free_and_hold, &held), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_gt(held, BLOCKS - 64 - BLOCKS / 8); /* the block held back goes with some events */
+	const char *wrong = hypi_engine_check(&hypi_default_engine);
+	ck_assert_msg(wrong == NULL, "%s", wrong);
+}
+END_TEST
+
+START_TEST(a_block_that_begins_as_a_link_does) {
+	unsigned char *p = hyp_malloc(64);
+	hyp_free(hyp_malloc(64));
+	memset(p, HYPI_LINK_NIBBLE | 0x40, 64);
+	HOLDS(!hypi_block_unlinked(p));
+	hyp_free(p);
+	HOLDS(hypi_heap_holds(hypi_self.heap, p));
+}
+END_TEST
+
 static void ends_well(pid_t child) {
 	int status = 0;
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
@@ -293,6 +325,7 @@ START_TEST(what_is_kept_is_trimmed_in_time) {
 END_TEST
 
 UNIT_MAIN("thread", one_that_only_frees_gets_a_heap, one_that_frees_little_gets_none, one_that_only_frees_keeps_little,
-          its_lists_are_short, a_push_that_a_fork_cut, a_push_that_was_over, a_heap_that_a_fork_left_inside,
+          its_lists_are_short, one_that_only_frees_does_so_as_others_do, a_block_that_begins_as_a_link_does,
+          a_push_that_a_fork_cut, a_push_that_was_over, a_heap_that_a_fork_left_inside,
           the_next_thread_finds_what_the_last_one_had, a_large_heap_is_not_kept, few_are_kept, a_block_that_lies_far,
           what_is_kept_is_trimmed_in_time)
