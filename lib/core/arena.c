@@ -158,6 +158,33 @@ uint32_t hypi_arena_take(hypi_arena *arena, uint32_t count, unsigned align_order
 	return first;
 }
 
+/* The first slice from `at` on whose bit is `set` or not, or `end`. */
+static uint32_t find(const uint64_t *bits, uint32_t at, uint32_t end, bool set) {
+	while (at < end) {
+		uint64_t word = (set ? bits[at >> 6] : ~bits[at >> 6]) >> (at & 63);
+		if (word != 0) return at + hypi_ctz(word) < end ? at + hypi_ctz(word) : end;
+		at = (at | 63) + 1;
+	}
+	return end;
+}
+
+bool hypi_arena_dirtiest(const hypi_arena *arena, uint32_t count, hypi_place *best) {
+	bool any = false;
+	for (uint32_t at = 0, end; at < arena->slices; at = end) {
+		uint32_t start = find(arena->used, at, arena->slices, false);
+		end = find(arena->used, start, arena->slices, true);
+		if (end - start < count) continue;
+		uint32_t low = range_count(arena->dirty, start, count), high = range_count(arena->dirty, end - count, count);
+		hypi_place place = {
+			.first = high > low ? end - count : start, .dirty = high > low ? high : low, .room = end - start};
+		if (place.dirty > best->dirty || (place.dirty == best->dirty && place.room < best->room)) {
+			*best = place;
+			any = true;
+		}
+	}
+	return any;
+}
+
 bool hypi_arena_take_at(hypi_arena *arena, uint32_t first, uint32_t count) {
 	uint32_t end = first + count;
 	if (end > arena->slices || range_any(arena->used, first, count)) return false;

@@ -55,6 +55,15 @@ void hypi_arena_init(hypi_arena *arena, uintptr_t base, uint32_t slices);
  * the first slice, or HYPI_NO_SLICE. */
 uint32_t hypi_arena_take(hypi_arena *arena, uint32_t count, unsigned align_order);
 
+/* A place for a run: slices of it that are dirty, and of the free range that it is an end of. */
+typedef struct hypi_place {
+	uint32_t first, dirty, room;
+} hypi_place;
+
+/* Where `count` slices, at any slice, cost least: the low or the high end of a free range, with more dirty slices than
+ * *best has, or with as many in a shorter range. True: there is one, and it is *best now. Cost: two bitmaps. */
+bool hypi_arena_dirtiest(const hypi_arena *arena, uint32_t count, hypi_place *best);
+
 /* Takes exactly [first, first + count) if all of it is free. */
 bool hypi_arena_take_at(hypi_arena *arena, uint32_t first, uint32_t count);
 

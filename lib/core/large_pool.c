@@ -140,14 +140,39 @@ hyp_status hypi_large_pool_grow(hypi_large_pool *pool, size_t bytes) {
 
 /* ---- runs ---- */
 
+enum {
+	LONG_RUN = (1 << 20) >> HYPI_SLICE_LOG2, /* slices of runs that may lie at any slice */
+	LONG_LOOKS = 16,                         /* arenas that are looked through for a place */
+	LONG_SHARE = 4                           /* of a run is dirty at least, or the place is no better than another */
+};
+
+/* A long run goes where most dirty slices lie, at a multiple of its size or not: programs that come and go with blocks of
+ * many megabytes leave ranges in which another block fits, if at no such multiple. */
+static hypi_arena *dirtiest(hypi_large_pool *pool, uint32_t count, uint32_t *ret_first) {
+	hypi_arena *in = NULL;
+	hypi_place best = {.first = HYPI_NO_SLICE, .dirty = count / LONG_SHARE};
+	int looks = LONG_LOOKS;
+	for (hypi_arena *arena = pool->all; arena != NULL && looks > 0; arena = arena->all_next) {
+		if (arena->dirty_free < best.dirty || arena->free_slices < count) continue;
+		looks--;
+		if (hypi_arena_dirtiest(arena, count, &best)) in = arena;
+	}
+	*ret_first = best.first;
+	return in;
+}
+
 static bool take_locked(hypi_large_pool *pool, uint32_t count, unsigned align_order, hypi_run *ret_run) {
 	unsigned want = hypi_log2_ceil(count);
 	if (align_order > want) want = align_order;
-	uint32_t candidates = want + 1 >= 32 ? 0 : pool->list_mask >> (want + 1) << (want + 1);
-	if (candidates == 0) return false;
-	hypi_arena *arena = pool->lists[hypi_ctz(candidates)];
+	uint32_t first = HYPI_NO_SLICE, candidates = want + 1 >= 32 ? 0 : pool->list_mask >> (want + 1) << (want + 1);
+	bool any_slice = count >= LONG_RUN && align_order == 0 && granule_bytes(pool) == HYPI_SLICE_BYTES;
+	hypi_arena *arena = any_slice ? dirtiest(pool, count, &first) : NULL;
+	if (arena == NULL && candidates == 0) return false;
+	if (arena == NULL) arena = pool->lists[hypi_ctz(candidates)];
 	bool was_whole = hypi_arena_is_whole(arena);
-	uint32_t dirty = arena->dirty_free, first = hypi_arena_take(arena, count, align_order);
+	uint32_t dirty = arena->dirty_free;
+	if (first == HYPI_NO_SLICE || !hypi_arena_take_at(arena, first, count))
+		first = hypi_arena_take(arena, count, align_order);
 	HYP_ASSERT(first != HYPI_NO_SLICE);
 	pool->whole_arenas -= was_whole;
 	relist(pool, arena);
@@ -177,7 +202,14 @@ static hyp_status commit_run(hypi_large_pool *pool, const hypi_run *run) {
 
 static size_t purge_all(hypi_large_pool *pool, bool settled_only, size_t most, bool cut);
 
-enum { SLACK_BYTES = 1 << 18, SLACK_SHARE = 8, SWAP_LEAST = 1 << 18 };
+/* Dirty memory that may lie free: so much, and a share of what small and large blocks use. What is large comes back in
+ * another size, and costs as much for each page. */
+enum { SLACK_BYTES = 1 << 18, SMALL_SHARE = 8, LARGE_SHARE = 3, SWAP_LEAST = 1 << 18 };
+
+static size_t slack_slices(const hypi_large_pool *pool) {
+	size_t small = pool->small_slices, large = pool->used_slices - small;
+	return (SLACK_BYTES >> HYPI_SLICE_LOG2) + small / SMALL_SHARE + large / LARGE_SHARE;
+}
 
 /* A run is about to cost the memory of its clean slices: lets dirty free slices go for it, in batches that are worth a system call. */
 static void swap_dirty(hypi_large_pool *pool, const hypi_run *run) {
@@ -185,10 +217,8 @@ static void swap_dirty(hypi_large_pool *pool, const hypi_run *run) {
 	if (want == 0 || pool->backing.purge == NULL) return;
 	hypi_lock_take(&pool->lock);
 	for (const hypi_arena *arena = pool->all; arena != NULL; arena = arena->all_next) dirty += arena->dirty_free;
-	dirty <<= HYPI_SLICE_LOG2;
-	size_t slack = SLACK_BYTES + (pool->used_slices << HYPI_SLICE_LOG2) / SLACK_SHARE;
 	if (want < SWAP_LEAST) want = SWAP_LEAST;
-	if (dirty > slack + SWAP_LEAST) purge_all(pool, false, want, false);
+	if (dirty > slack_slices(pool) + (SWAP_LEAST >> HYPI_SLICE_LOG2)) purge_all(pool, false, want, false);
 	hypi_unlock(&pool->lock);
 }
 

@@ -113,6 +113,56 @@ START_TEST(take_dirty_exhaustive) {
 }
 END_TEST
 
+/* The end of a free range with the most dirty slices; of equal ones that in the shortest range, the lowest. */
+static hypi_place naive_end(uint32_t slices, uint32_t used, uint32_t dirty, uint32_t count, hypi_place best) {
+	for (uint32_t first = 0; first + count <= slices; first++) {
+		uint32_t start = first, end = first + count, have = count_bits(dirty, first, count);
+		if (!naive_free(used, first, count)) continue;
+		while (start > 0 && naive_free(used, start - 1, 1)) start--;
+		while (end < slices && naive_free(used, end, 1)) end++;
+		if (first != start && first + count != end) continue;
+		if (have < best.dirty || (have == best.dirty && end - start >= best.room)) continue;
+		best = (hypi_place){.first = first, .dirty = have, .room = end - start};
+	}
+	return best;
+}
+
+START_TEST(dirtiest_exhaustive) {
+	for (uint32_t used = 0; used < 256; used++)
+		for (uint32_t dirty = 0; dirty < 256; dirty++) {
+			if ((dirty & used) != 0) continue;
+			put_into(8, used);
+			arena.dirty[0] = dirty;
+			for (uint32_t count = 1; count <= 8; count++)
+				for (uint32_t least = 0; least < 3; least++) {
+					const hypi_place none = {.first = HYPI_NO_SLICE, .dirty = least};
+					hypi_place got = none, expect = naive_end(8, used, dirty, count, none);
+					HOLDS(hypi_arena_dirtiest(&arena, count, &got) == (expect.first != HYPI_NO_SLICE));
+					HOLDS(got.first == expect.first && got.dirty == expect.dirty && got.room == expect.room);
+				}
+		}
+}
+END_TEST
+
+/* Ranges that begin, cross and end at the edges of words. */
+START_TEST(dirtiest_across_words) {
+	static const uint32_t cuts[] = {0, 1, 63, 64, 65, 127, 128, 129, 191, 192, 255, 256};
+	enum { CUTS = sizeof cuts / sizeof *cuts };
+	for (int i = 0; i < CUTS; i++)
+		for (int j = i + 1; j < CUTS; j++) {
+			hypi_arena_init(&arena, (uintptr_t)1 << 40, 256);
+			uint32_t count = cuts[j] - cuts[i];
+			HOLDS(hypi_arena_take_at(&arena, 0, 256));
+			hypi_arena_give(&arena, cuts[i], count, true);
+			hypi_place best = {.first = HYPI_NO_SLICE};
+			HOLDS(hypi_arena_dirtiest(&arena, count, &best));
+			HOLDS(best.first == cuts[i] && best.dirty == count && best.room == count);
+			best = (hypi_place){.first = HYPI_NO_SLICE};
+			HOLDS(!hypi_arena_dirtiest(&arena, count + 1, &best));
+		}
+}
+END_TEST
+
 START_TEST(take_at_exhaustive) {
 	for (uint32_t used = 0; used < 256; used++) {
 		put_into(8, used);
@@ -302,5 +352,6 @@ START_TEST(planted_faults) {
 }
 END_TEST
 
-UNIT_MAIN("arena", take_exhaustive, take_dirty_exhaustive, take_at_exhaustive, give_in_pieces, full_size,
-          purge_exhaustive, purge_across_words, settling_starts_anew, planted_faults)
+UNIT_MAIN("arena", take_exhaustive, take_dirty_exhaustive, dirtiest_exhaustive, dirtiest_across_words,
+          take_at_exhaustive, give_in_pieces, full_size, purge_exhaustive, purge_across_words, settling_starts_anew,
+          planted_faults)

@@ -281,6 +281,58 @@ START_TEST(best_fit_among_arenas) {
 }
 END_TEST
 
+/* Blocks of many sizes from a mebibyte up: one that comes goes where the most dirty memory lies, at any slice. */
+enum { LONG = (1 << 20) >> HYPI_SLICE_LOG2 };
+
+START_TEST(a_long_run_goes_where_memory_is) {
+	begin(false, 1000);
+	pool.arena_bytes = 16 * ARENA;
+	hypi_run a = take(LONG, 0), b = take(2 * LONG, 0), c = take(3 * LONG, 0);
+	ck_assert_ptr_eq(a.arena, c.arena);
+	uint32_t first = a.first + LONG / 2;
+	hypi_run high = {.arena = a.arena, .first = first, .count = LONG / 2};
+	give(&high, true);
+	give(&b, true); /* behind it, and behind the clean slices that it left free at a multiple of its size */
+	ck_assert_uint_eq(b.first, 2 * LONG);
+	hypi_run d = take(2 * LONG + LONG / 2, 0);
+	ck_assert_ptr_eq(d.arena, a.arena);
+	ck_assert_uint_eq(d.first, LONG + LONG / 2);
+	ck_assert_uint_eq(d.clean, LONG / 2);
+	give(&d, true);
+	/* A short one goes by the buddy system, as does one that must be aligned. */
+	d = take(2 * LONG, hypi_log2_ceil(2 * LONG));
+	give(&d, true);
+	a.count = LONG / 2;
+	give(&a, true);
+	give(&c, true);
+	end();
+}
+END_TEST
+
+/* Sizes at random for a while: the memory that is taken and given back stays near what the blocks need. */
+START_TEST(long_runs_reuse_memory) {
+	enum { BLOCKS = 20, ROUNDS = 2000 };
+	begin(false, 1000);
+	pool.arena_bytes = HYPI_ARENA_BYTES;
+	hypi_run runs[BLOCKS] = {{0}};
+	uint64_t seed = 42, clean = 0, all = 0;
+	for (int i = 0; i < ROUNDS; i++) {
+		hypi_run *run = &runs[hypi_mix64(seed++) % BLOCKS];
+		if (run->count > 0) hypi_large_pool_give(&pool, run, true);
+		uint32_t count = (uint32_t)(5 * LONG + hypi_mix64(seed++) % (20 * LONG));
+		ck_assert_int_eq(hypi_large_pool_take(&pool, count, 0, run), HYP_OK);
+		if (i < ROUNDS / 4) continue; /* it has grown to its size */
+		clean += run->clean;
+		all += run->count;
+	}
+	sound();
+	ck_assert_uint_lt(clean, all / 16); /* a third, by the buddy system alone */
+	for (int i = 0; i < BLOCKS; i++)
+		if (runs[i].count > 0) give(&runs[i], true);
+	end();
+}
+END_TEST
+
 /* ---- commit ---- */
 
 START_TEST(backing_with_commit) {
@@ -622,7 +674,8 @@ START_TEST(planted_faults) {
 }
 END_TEST
 
-UNIT_MAIN("large_pool", take_and_give, arguments_out_of_range, grows_and_shrinks_in_place, growth,
-          short_of_address_space, limits, best_fit_among_arenas, backing_with_commit, decay, decay_spares_what_is_used,
-          purge_on_demand, a_fork_during_a_purge, purge_fails, release_fails, a_backing_that_cannot_purge,
-          arenas_of_a_backing_that_cannot_purge, coarse_granule, threads, planted_faults)
+UNIT_MAIN("large_pool", take_and_give, a_long_run_goes_where_memory_is, long_runs_reuse_memory, arguments_out_of_range,
+          grows_and_shrinks_in_place, growth, short_of_address_space, limits, best_fit_among_arenas,
+          backing_with_commit, decay, decay_spares_what_is_used, purge_on_demand, a_fork_during_a_purge, purge_fails,
+          release_fails, a_backing_that_cannot_purge, arenas_of_a_backing_that_cannot_purge, coarse_granule, threads,
+          planted_faults)
