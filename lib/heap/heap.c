@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 32, GROW_SHARE = 32, LEAST_LIMIT = 32 };
+enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 32, GROW_SHARE = 32, LEAST_LIMIT = 32, MOST_SLACK = 16 };
 
 /* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
 static uint32_t limit_of(unsigned c) {
@@ -35,7 +35,8 @@ static uint32_t most_of(unsigned c) {
 	return limit > least ? limit : least;
 }
 
-/* Frees until the next event at least: a list may be over its limit by so many for a moment. */
+/* Frees until the next event at least: a list may be over its limit by so many for a moment. As long as it is found within
+ * its limit, twice as many each time, up to MOST_SLACK: pairs of large blocks would see an event every few calls. */
 static uint32_t slack_of(unsigned c) {
 	size_t bytes = hypi_class_bytes(c);
 	return bytes <= 65536 ? 16 : bytes <= 262144 ? 4 : 2;
@@ -286,7 +287,10 @@ void hypi_heap_event(hypi_heap *heap, unsigned c) {
 		uint32_t batch = length - limit;
 		give_blocks(heap, c, batch < RETURN_BATCH ? batch : RETURN_BATCH);
 		bin->returned = true;
+		bin->slack = slack_of(c);
 		hypi_heap_leave(heap, was_busy);
+	} else if (bin->slack < MOST_SLACK) {
+		bin->slack *= 2;
 	}
 	hypi_list_arm(heap, c);
 	if (++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);

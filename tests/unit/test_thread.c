@@ -122,6 +122,25 @@ START_TEST(a_block_that_begins_as_a_link_does) {
 }
 END_TEST
 
+/* A list that is found short is looked at less and less often, but never holds more than 16 blocks over its limit. */
+START_TEST(a_short_list_is_seldom_looked_at) {
+	enum { BYTES = 200000, CROWD = 64 };
+	unsigned c = hypi_class_of(BYTES);
+	for (int i = 0; i < 200; i++) hyp_free(hyp_malloc(BYTES));
+	const hypi_bin *bin = &hypi_heap_mine()->bins[c];
+	ck_assert_uint_eq(bin->slack, 16);
+	for (int i = 0; i < CROWD; i++) ck_assert_ptr_nonnull(blocks[i] = hyp_malloc(BYTES));
+	uint32_t most = 0;
+	for (int i = 0; i < CROWD; i++) {
+		hyp_free(blocks[i]);
+		uint32_t length = hypi_list_length(hypi_self.heap, c);
+		if (length > most) most = length;
+	}
+	ck_assert_uint_le(most, bin->limit + 16);
+	ck_assert_uint_lt(bin->slack, 16); /* it was found long */
+}
+END_TEST
+
 static void ends_well(pid_t child) {
 	int status = 0;
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
@@ -326,6 +345,6 @@ END_TEST
 
 UNIT_MAIN("thread", one_that_only_frees_gets_a_heap, one_that_frees_little_gets_none, one_that_only_frees_keeps_little,
           its_lists_are_short, one_that_only_frees_does_so_as_others_do, a_block_that_begins_as_a_link_does,
-          a_push_that_a_fork_cut, a_push_that_was_over, a_heap_that_a_fork_left_inside,
-          the_next_thread_finds_what_the_last_one_had, a_large_heap_is_not_kept, few_are_kept, a_block_that_lies_far,
-          what_is_kept_is_trimmed_in_time)
+          a_short_list_is_seldom_looked_at, a_push_that_a_fork_cut, a_push_that_was_over,
+          a_heap_that_a_fork_left_inside, the_next_thread_finds_what_the_last_one_had, a_large_heap_is_not_kept,
+          few_are_kept, a_block_that_lies_far, what_is_kept_is_trimmed_in_time)
