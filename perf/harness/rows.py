@@ -32,7 +32,7 @@ _LOADS = (
     + [("pairs, one thread", "pairs", text) for text in ("calloc 64", "aligned 64 1M", "aligned 2M 8M")]
     + [("batches", "batch", text) for text in (
         "1000 64 lifo", "1000 64 fifo", "1000 64 random", "1000 mixed random", "100000 64 random")]
-    + [("churn", "churn", text) for text in ("replace 10000 1K", "replace 1000 64K", "fragment")]
+    + [("churn", "churn", text) for text in ("replace 10000 1K", "replace 1000 64K", "fragment", "large")]
     + [("threads", "server", f"throughput {n}") for n in (1, 2, 8)]
     + [("threads", "cross", text) for text in (
         "pipe 1 64", "pipe 1 mixed", "pipe 4 mixed", "churn keep", "churn leave", "scratch active 2",
@@ -52,8 +52,8 @@ def _load_name(program, arguments):
     words = arguments.split()
     if program == "batch":
         return ".".join(["batch"] + words)
-    if program == "churn" and words[0] == "fragment":
-        return "churn.fragment"
+    if program == "churn" and words[0] in ("fragment", "large"):
+        return f"churn.{words[0]}"
     if program == "cross" and words[0] == "churn":
         return f"threads.{words[1]}"
     return ".".join([_LOAD_NAMES.get(words[0], words[0])] + words[1:])
@@ -131,3 +131,31 @@ def _redis(work):
         [stop, "-s", socket, "shutdown", "nosave"],
     ]
     return row
+
+
+# Programs of mimalloc-bench (Leijen) that do a fixed piece of work: (name, arguments, a file of the suite's sources).
+_SUITE = [
+    ("cfrac", "17545186520507317056371138836327483792789528", ""),
+    ("espresso", "", "espresso/largest.espresso"),
+    ("alloc-test", "1", ""),
+    ("glibc-simple", "", ""),
+    ("mstress", "{cores} 50 25", ""),
+    ("malloc-large", "", ""),
+    ("mleak", "5", ""),
+    ("cache-scratch", "{cores} 1000 1 1000000 {cores}", ""),
+    ("cache-thrash", "{cores} 1000 1 1000000 {cores}", ""),
+]
+
+
+def suite(folder):
+    """Rows of a public suite that the user fetched, and built in folder/out. Nothing of it is here."""
+    cores = str(min(os.cpu_count() or 1, 16))
+    rows = []
+    for program, arguments, source in _SUITE:
+        command = [os.path.join(folder, "out", program)] + arguments.replace("{cores}", cores).split()
+        command += [os.path.join(folder, "bench", source)] if source else []
+        rows.append(Row(f"suite.{program}", "mimalloc-bench", command, kind="program", check_output=False,
+                        why_not="" if os.path.exists(command[0]) else "not built"))
+    rows.append(Row("suite.rbstress", "mimalloc-bench", ["/usr/bin/ruby", os.path.join(folder, "bench/rbstress/stress_mem.rb"), "1"],
+                    kind="program", check_output=False, why_not="" if os.path.exists("/usr/bin/ruby") else "no ruby"))
+    return rows

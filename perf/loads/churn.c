@@ -3,7 +3,9 @@
  *   churn replace LIVE MAX       LIVE blocks of 1 to MAX bytes; one operation frees a random one and allocates another
  *   churn fragment               six phases: fill to 48 MiB with one range of sizes, free 4 blocks of 5 at random, fill
  *                                with the next range. What is left between phases pins pages of the old sizes.
- *                                rss_end_kib is the memory at the end; info_rss_N its course; info_live_kib what is alive. */
+ *                                rss_end_kib is the memory at the end; info_rss_N its course; info_live_kib what is alive.
+ *   churn large                  20 blocks of 5 to 25 MiB; one operation allocates and writes another and then frees a
+ *                                random one, as a program does that replaces its buffers */
 #include "load.h"
 
 struct replace {
@@ -90,13 +92,31 @@ static void fragment(void) {
 	            rss_kib[PHASES - 1], live / LOAD_KIB, rss_kib[0], rss_kib[1], rss_kib[2], rss_kib[3], rss_kib[4]);
 }
 
+static void large(void) {
+	enum { LIVE = 20, OPS = 400 };
+	char *blocks[LIVE] = {NULL};
+	uint64_t random = 5;
+	uint64_t start = load_now_ns();
+	for (int i = 0; i < OPS; i++) {
+		size_t size = 5 * LOAD_MIB + load_random_below(&random, 20 * LOAD_MIB);
+		char *p = load_malloc(size);
+		memset(p, i, size);
+		char **slot = &blocks[load_random_below(&random, LIVE)];
+		load_free(*slot);
+		*slot = p;
+	}
+	load_result("churn.large", (double)(load_now_ns() - start) / OPS, "%s", "");
+}
+
 int main(int argc, char **argv) {
 	if (argc > 3 && strcmp(argv[1], "replace") == 0) {
 		replace(argv[2], argv[3]);
 	} else if (argc > 1 && strcmp(argv[1], "fragment") == 0) {
 		fragment();
+	} else if (argc > 1 && strcmp(argv[1], "large") == 0) {
+		large();
 	} else {
-		load_die("usage: churn replace LIVE MAX | fragment");
+		load_die("usage: churn replace LIVE MAX | fragment | large");
 	}
 	return 0;
 }
