@@ -14,13 +14,13 @@
 
 #define HEAD "hypool-report 2\n"
 
-/* With a mark behind each character that means something in markup. */
+/* With a mark behind each character that means something in markup, and no other. */
 static void give(const char *name, fuzz_part part) {
 	static char text[sizeof HEAD + (3u << 16) + 8];
 	size_t n = strlen(HEAD);
 	memcpy(text, HEAD, n);
 	for (size_t i = 0; i < part.count && i < 1 << 16; i++) {
-		text[n++] = (char)part.bytes[i];
+		text[n++] = (char)(part.bytes[i] == (unsigned char)MARK[1] ? '?' : part.bytes[i]);
 		if (part.bytes[i] != 0 && strchr("<>&\"'", part.bytes[i]) != NULL) {
 			memcpy(text + n, MARK, strlen(MARK));
 			n += strlen(MARK);
