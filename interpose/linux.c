@@ -24,9 +24,12 @@
 #include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
+/* The hit paths begin a cache line: where they lie is up to a tenth of a pair's time, and changed with every function that was
+ * linked before them. */
+#define EXPORT_HOT EXPORT __attribute__((aligned(HYP_CACHE_LINE)))
 
-EXPORT void *malloc(size_t bytes) { return hypi_alloc(bytes); }
-EXPORT void free(void *p) { hypi_free(p); }
+EXPORT_HOT void *malloc(size_t bytes) { return hypi_alloc(bytes); }
+EXPORT_HOT void free(void *p) { hypi_free(p); }
 EXPORT void *calloc(size_t count, size_t bytes) { return hyp_calloc(count, bytes); }
 EXPORT void *realloc(void *p, size_t bytes) { return hyp_realloc(p, bytes); }
 EXPORT void *reallocarray(void *p, size_t count, size_t bytes) { return hyp_reallocarray(p, count, bytes); }
