@@ -167,12 +167,14 @@ static bool take_locked(hypi_large_pool *pool, uint32_t count, unsigned align_or
 	uint32_t first = HYPI_NO_SLICE, candidates = want + 1 >= 32 ? 0 : pool->list_mask >> (want + 1) << (want + 1);
 	bool any_slice = count >= LONG_RUN && align_order == 0 && granule_bytes(pool) == HYPI_SLICE_BYTES;
 	hypi_arena *arena = any_slice ? dirtiest(pool, count, &first) : NULL;
-	if (arena == NULL && candidates == 0) return false;
-	if (arena == NULL) arena = pool->lists[hypi_ctz(candidates)];
+	if (arena == NULL) {
+		if (candidates == 0) return false;
+		arena = pool->lists[hypi_ctz(candidates)];
+	}
 	bool was_whole = hypi_arena_is_whole(arena);
 	uint32_t dirty = arena->dirty_free;
-	if (first == HYPI_NO_SLICE || !hypi_arena_take_at(arena, first, count))
-		first = hypi_arena_take(arena, count, align_order);
+	if (first == HYPI_NO_SLICE) first = hypi_arena_take(arena, count, align_order);
+	else if (!hypi_arena_take_at(arena, first, count)) first = HYPI_NO_SLICE;
 	HYP_ASSERT(first != HYPI_NO_SLICE);
 	pool->whole_arenas -= was_whole;
 	relist(pool, arena);

@@ -4,7 +4,7 @@
  * A block here is a run: contiguous slices of one arena. Small spans and large blocks are both runs. Arenas are listed
  * by the order of their largest free block; a request takes from the smallest that fits (best fit among arenas, lowest
  * address within), so finding room is O(1) however many arenas there are. A long run rather goes where most dirty memory
- * lies, of a few arenas, and then at any slice.
+ * lies, at any slice: that costs a look at each arena's counts, and at the bitmaps of a few.
  *
  * Invariants (hypi_large_pool_check): every arena's own; each arena with room is in the list of its largest order and
  * list_mask names the lists that are not empty; used_slices is the sum over arenas; purging or growing never holds the

@@ -299,7 +299,7 @@ START_TEST(a_long_run_goes_where_memory_is) {
 	ck_assert_uint_eq(d.first, LONG + LONG / 2);
 	ck_assert_uint_eq(d.clean, LONG / 2);
 	give(&d, true);
-	/* A short one goes by the buddy system, as does one that must be aligned. */
+	/* One that must be aligned is (take looks). */
 	d = take(2 * LONG, hypi_log2_ceil(2 * LONG));
 	give(&d, true);
 	a.count = LONG / 2;
