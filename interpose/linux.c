@@ -31,7 +31,7 @@
 EXPORT_HOT void *malloc(size_t bytes) { return hypi_alloc(bytes); }
 EXPORT_HOT void free(void *p) { hypi_free(p); }
 EXPORT void *calloc(size_t count, size_t bytes) { return hyp_calloc(count, bytes); }
-EXPORT void *realloc(void *p, size_t bytes) { return hyp_realloc(p, bytes); }
+EXPORT void *realloc(void *p, size_t bytes) { return hypi_realloc(p, bytes); }
 EXPORT void *reallocarray(void *p, size_t count, size_t bytes) { return hyp_reallocarray(p, count, bytes); }
 EXPORT int posix_memalign(void **ret_p, size_t alignment, size_t bytes) {
 	return hyp_posix_memalign(ret_p, alignment, bytes);

@@ -100,4 +100,26 @@ HYP_INLINE void hypi_free(void *p) {
 	if (HYP_UNLIKELY(!hypi_heap_free(hypi_self.front, p, true))) hypi_free_slow(p);
 }
 
+/* Whether a small block of `have` bytes stays where it is for `bytes`, no more than that: shrinking by a little is not
+ * worth a copy. */
+HYP_INLINE bool hypi_keeps(size_t have, size_t bytes) { return bytes > have / 2 || have <= 32; }
+
+/* The ordinary blocks that realloc leaves where they are: the thread's own, of the same class or number of pages. */
+HYP_INLINE bool hypi_stays(const void *p, size_t bytes) {
+	const hypi_heap *heap = hypi_self.front;
+	if (HYP_UNLIKELY(hypi_window_of((uintptr_t)p) != heap->window)) return false;
+	hypi_entry entry = hypi_leaf_at(heap->leaf, (uintptr_t)p);
+	const hypi_span *span = hypi_entry_span(entry);
+	if (HYP_UNLIKELY(span == NULL) || HYP_UNLIKELY(bytes - 1 >= span->block_bytes)) return false;
+	if (HYP_LIKELY(hypi_entry_is_plain(entry)))
+		return hypi_load_relaxed(&span->owner) == heap && hypi_keeps(span->block_bytes, bytes) &&
+		       hypi_span_lends(span, p, false);
+	return (uintptr_t)p == span->base && hypi_load_relaxed(&span->kind) == HYPI_SPAN_LARGE &&
+	       span->engine == heap->engine && span->block_bytes - bytes < hypi_os.page_bytes;
+}
+
+HYP_INLINE void *hypi_realloc(void *p, size_t bytes) {
+	return HYP_LIKELY(hypi_stays(p, bytes)) ? p : hypi_realloc_slow(p, bytes);
+}
+
 #endif

@@ -72,7 +72,7 @@ typedef struct hypi_bin {
 	uint32_t event_allocs;   /* allocs at the last event */
 	bool returned;           /* the list overflowed since it was last refilled */
 	_Atomic uint32_t due;
-	_Atomic uint32_t spans;
+	_Atomic uint32_t spans, slices;
 	_Atomic uint64_t sent;                    /* blocks of other heaps that this thread freed */
 	_Atomic uint64_t past_allocs, past_frees; /* counted before the 32-bit counters were set back */
 } hypi_bin;
@@ -93,13 +93,14 @@ typedef struct hypi_heap {
 	_Atomic(hypi_block *) held;        /* freed last, not on its list yet; none: `nothing` */
 	_Atomic size_t held_tag;           /* of its class */
 	hypi_block nothing;
-	uint64_t look_ms; /* when the heap next looks after itself */
-	int32_t ticks;    /* events since it last asked for the time */
-	uint32_t slices;  /* of its spans */
-	uint32_t grown;   /* slices of new spans since idle classes last returned what they hold */
-	bool shelved;     /* without a thread: hypi_heap_shelve */
-	bool busy;        /* inside a slow path: after a fork, lists may be half changed */
-	bool guard_armed; /* the next allocation in the slow path gets guard pages (heap/guard_sample.c); owner, as are: */
+	uint64_t look_ms;  /* when the heap next looks after itself */
+	uint64_t grown_ns; /* when idle classes last returned what they hold */
+	int32_t ticks;     /* events since it last asked for the time */
+	uint32_t slices;   /* of its spans */
+	uint32_t grown;    /* slices of new spans since idle classes last returned what they hold */
+	bool shelved;      /* without a thread: hypi_heap_shelve */
+	bool busy;         /* inside a slow path: after a fork, lists may be half changed */
+	bool guard_armed;  /* the next allocation in the slow path gets guard pages (heap/guard_sample.c); owner, as are: */
 	uint8_t guard_class;
 	uint8_t pages_failed, pages_wait; /* calls in vain, and looks up to the next (heap/pages.c); owner */
 	uint32_t until_guard, guard_rest_count;
@@ -238,6 +239,7 @@ void *hypi_alloc_slow(size_t bytes);                      /* any size, default e
 void *hypi_alloc_zeroed(size_t bytes);                    /* calloc of a checked product */
 void *hypi_alloc_aligned(size_t bytes, size_t alignment); /* a power of two */
 void hypi_free_slow(void *p);                             /* any pointer */
+void *hypi_realloc_slow(void *p, size_t bytes);           /* any pointer, and NULL */
 
 /* A block of class `c` from `heap`, which is the caller's. *ret_zeroed: its contents read as zero. */
 void *hypi_heap_alloc(hypi_heap *heap, unsigned c, bool *ret_zeroed);
@@ -338,6 +340,10 @@ bool hypi_heap_drain(hypi_heap *heap);
 /* `heap`: the caller's, or NULL. Any alignment that is a power of two. */
 void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero);
 void hypi_large_free(hypi_engine *engine, hypi_heap *heap, hypi_span *span);
+/* The common pair of them, in a few instructions. Owner. The block that the heap freed last, if it is of the right size;
+ * NULL: ask hypi_large_alloc. And whether a block that is being freed was kept; false: nothing happened. */
+void *hypi_large_again(hypi_heap *heap, size_t bytes);
+bool hypi_large_keep(hypi_heap *heap, hypi_span *span);
 /* Grows or shrinks where it is or by moving pages; NULL: the caller must copy. */
 void *hypi_large_resize(hypi_engine *engine, hypi_heap *heap, hypi_span *span, void *p, size_t bytes);
 /* Moves the first `bytes` of one large block to a new one by their pages. HYP_ERR_UNSUPPORTED: the caller must copy.

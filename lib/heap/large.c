@@ -94,23 +94,54 @@ void hypi_large_cache_flush(hypi_heap *heap, uint64_t older_than_ms) {
 	while (heap->cached > 0 && heap->cache[0]->stamp_ms <= older_than_ms) release(heap->engine, cache_remove(heap, 0));
 }
 
-static hypi_span *cache_take(hypi_heap *heap, size_t slices, size_t alignment) {
-	for (unsigned i = heap->cached; i-- > 0;)
-		if (heap->cache[i]->slices == slices && (heap->cache[i]->base & (alignment - 1)) == 0)
-			return cache_remove(heap, i);
-	hypi_large_cache_flush(heap, UINT64_MAX); /* sizes that never return would hold memory that this one can use */
-	return NULL;
+static bool has_room(const hypi_heap *heap, size_t bytes) {
+	return heap->cached < HYPI_CACHE_ENTRIES && heap->cached_bytes + bytes <= heap->engine->large_cache_bytes;
 }
 
-static bool cache_put(hypi_heap *heap, hypi_span *span) {
-	size_t bytes = (size_t)span->slices << HYPI_SLICE_LOG2, most = heap->engine->large_cache_bytes;
-	if (heap->engine->large.decay_ms == 0 || bytes > most) return false;
-	while (heap->cached == HYPI_CACHE_ENTRIES || heap->cached_bytes + bytes > most)
-		release(heap->engine, cache_remove(heap, 0));
+static void cache_push(hypi_heap *heap, hypi_span *span, size_t bytes) {
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_CACHED);
 	span->stamp_ms = heap->look_ms; /* its thread's clock: at most a look old */
 	heap->cache[heap->cached++] = span;
 	heap->cached_bytes += bytes;
+}
+
+static bool cache_put(hypi_heap *heap, hypi_span *span) {
+	size_t bytes = (size_t)span->slices << HYPI_SLICE_LOG2;
+	if (bytes > heap->engine->large_cache_bytes) return false;
+	while (!has_room(heap, bytes)) release(heap->engine, cache_remove(heap, 0));
+	cache_push(heap, span, bytes);
+	return true;
+}
+
+/* ---- the common pair ---- */
+
+/* Lends the kept block number `i` once more, for `usable` bytes. */
+static void *lend(hypi_heap *heap, unsigned i, size_t usable) {
+	bool was_busy = hypi_heap_enter(heap);
+	hypi_span *span = cache_remove(heap, i);
+	hypi_store_relaxed(&span->kind, HYPI_SPAN_LARGE);
+	span->block_bytes = usable;
+	span->zeroed = false;
+	count_alloc(heap->engine, heap, usable);
+	hypi_heap_leave(heap, was_busy);
+	return (void *)span->base;
+}
+
+void *hypi_large_again(hypi_heap *heap, size_t bytes) {
+	size_t usable = hypi_round_up(bytes, hypi_os.page_bytes); /* 0 when it is beyond all memory: no block's */
+	uint32_t last = heap->cached - 1;
+	if (heap->cached == 0 || heap->cache[last]->slices != hypi_slices_of(usable)) return NULL;
+	return lend(heap, last, usable);
+}
+
+bool hypi_large_keep(hypi_heap *heap, hypi_span *span) {
+	size_t bytes = (size_t)span->slices << HYPI_SLICE_LOG2;
+	if (!has_room(heap, bytes)) return false;
+	bool was_busy = hypi_heap_enter(heap);
+	count_free(heap->engine, heap, span->block_bytes);
+	cache_push(heap, span, bytes);
+	hypi_heap_leave(heap, was_busy);
+	if (++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
 	return true;
 }
 
@@ -156,22 +187,30 @@ static hypi_span *map_huge(hypi_engine *engine, size_t bytes, size_t alignment, 
 	return span;
 }
 
+static void *from_cache(hypi_heap *heap, size_t slices, size_t usable, size_t alignment) {
+	for (unsigned i = heap->cached; i-- > 0;)
+		if (heap->cache[i]->slices == slices && (heap->cache[i]->base & (alignment - 1)) == 0)
+			return lend(heap, i, usable);
+	bool was_busy = hypi_heap_enter(heap);
+	hypi_large_cache_flush(heap, UINT64_MAX); /* sizes that never return would hold memory that this one can use */
+	hypi_heap_leave(heap, was_busy);
+	return NULL;
+}
+
 void *hypi_large_alloc(hypi_engine *engine, hypi_heap *heap, size_t bytes, size_t alignment, bool zero) {
 	size_t usable;
 	if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX) goto no_memory;
 	usable = hypi_round_up(bytes == 0 ? 1 : bytes, hypi_os.page_bytes);
 	size_t slices = hypi_slices_of(usable);
 	bool huge = slices > engine->large.arena_bytes >> HYPI_SLICE_LOG2 || alignment > engine->large.arena_bytes;
-	bool zeroed = false;
-	hypi_span *span = NULL;
 	if (!huge && heap != NULL) {
 		if (++heap->ticks >= HYPI_LOOK_EVENTS) hypi_heap_look(heap);
-		bool was_busy = hypi_heap_enter(heap);
-		span = cache_take(heap, slices, alignment);
-		hypi_heap_leave(heap, was_busy);
+		void *p = from_cache(heap, slices, usable, alignment);
+		if (p != NULL) return zero ? memset(p, 0, bytes) : p;
 	}
-	if (span == NULL)
-		span = huge ? map_huge(engine, usable, alignment, &zeroed) : take_run(engine, slices, alignment, &zeroed);
+	bool zeroed = false;
+	hypi_span *span =
+		huge ? map_huge(engine, usable, alignment, &zeroed) : take_run(engine, slices, alignment, &zeroed);
 	if (span == NULL) goto no_memory;
 	hypi_store_relaxed(&span->kind, huge ? HYPI_SPAN_HUGE : HYPI_SPAN_LARGE);
 	span->block_bytes = usable;

@@ -75,7 +75,17 @@ static void *alloc(size_t bytes, size_t alignment, bool zero) {
 	return hypi_engine_alloc(&hypi_default_engine, heap, bytes, alignment, zero);
 }
 
+/* A heap that nothing looks at: what malloc and free need not go the long way for. */
+static bool is_plain(const hypi_heap *heap) {
+	return heap != &hypi_heap_none && !heap->guard_armed && !hypi_sample_concerns(heap);
+}
+
 void *hypi_alloc_slow(size_t bytes) {
+	hypi_heap *front = hypi_self.front;
+	if (bytes >= HYPI_SMALL_LIMIT && is_plain(front)) {
+		void *p = hypi_large_again(front, bytes);
+		if (p != NULL) return p;
+	}
 	if (hypi_hardened() && hypi_self.heap != NULL) return hypi_harden_alloc(hypi_self.heap, bytes, 1, false);
 	return alloc(bytes, 1, false);
 }
@@ -133,8 +143,16 @@ static bool free_closely(hypi_heap *heap, void *p) {
 	return hypi_heap_free_in(heap, leaf, p, true, true);
 }
 
+/* A large block, kept for the next request. */
+static bool free_large(hypi_heap *heap, void *p) {
+	hypi_span *span = hypi_span_at(p);
+	return heap != &hypi_heap_none && span != NULL && hypi_load_relaxed(&span->kind) == HYPI_SPAN_LARGE &&
+	       span->base == (uintptr_t)p && span->engine == heap->engine && span->place != HYPI_PICKED &&
+	       hypi_large_keep(heap, span);
+}
+
 void hypi_free_slow(void *p) {
-	if (p == NULL || free_closely(hypi_self.front, p)) return;
+	if (p == NULL || free_closely(hypi_self.front, p) || free_large(hypi_self.front, p)) return;
 	if (hypi_hardened() && hypi_harden_free_small(p)) return;
 	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);
 	hypi_engine *engine = hypi_span_engine(span);
@@ -180,9 +198,6 @@ void hypi_free_checked(hypi_engine *engine, hypi_heap *heap, hypi_span *span, vo
 
 /* ---- realloc ---- */
 
-/* Whether a block of `have` bytes stays where it is for `bytes`: shrinking by a little is not worth a copy. */
-static bool keeps(size_t have, size_t bytes) { return bytes > have / 2 || have <= 32; }
-
 /* A block that grows by a little is likely to grow again: it gets a quarter more than it had (as in tcmalloc), so that
  * growing to n bytes in small steps copies about 4 n bytes. */
 static size_t room_for(size_t have, size_t bytes) {
@@ -225,17 +240,7 @@ static void *move(hypi_engine *engine, void *p, size_t have, size_t bytes) {
 	return q;
 }
 
-/* The ordinary case of a block that stays where it is: small, and the thread's own. */
-static inline bool stays(void *p, size_t bytes) {
-	hypi_heap *heap = hypi_self.front;
-	if (hypi_window_of((uintptr_t)p) != heap->window) return false;
-	hypi_span *span = hypi_entry_span(hypi_leaf_at(heap->leaf, (uintptr_t)p));
-	return span != NULL && hypi_load_relaxed(&span->owner) == heap && hypi_span_lends(span, p, false) &&
-	       bytes - 1 < span->block_bytes && keeps(span->block_bytes, bytes);
-}
-
-void *hyp_realloc(void *p, size_t bytes) {
-	if (HYP_LIKELY(stays(p, bytes))) return p;
+void *hypi_realloc_slow(void *p, size_t bytes) {
 	if (p == NULL) return hypi_alloc(bytes);
 	hypi_span *span = hypi_span_of_block(p, &misuse_realloc);
 	if (bytes == 0) {
@@ -249,7 +254,7 @@ void *hyp_realloc(void *p, size_t bytes) {
 		return hypi_harden_resize(span, p, bytes) ? p : move(engine, p, have, bytes);
 	}
 	if (hypi_load_relaxed(&span->kind) == HYPI_SPAN_SMALL) {
-		if (bytes <= have && keeps(have, bytes)) return p;
+		if (bytes <= have && hypi_keeps(have, bytes)) return p;
 	} else {
 		void *q = hypi_large_resize(engine, hypi_heap_of(engine), span, p, bytes);
 		if (q != NULL) {
@@ -264,6 +269,7 @@ void *hyp_realloc(void *p, size_t bytes) {
 
 void *hyp_malloc(size_t bytes) { return hypi_alloc(bytes); }
 void hyp_free(void *p) { hypi_free(p); }
+void *hyp_realloc(void *p, size_t bytes) { return hypi_realloc(p, bytes); }
 
 void *hyp_calloc(size_t count, size_t bytes) {
 	size_t total;
@@ -274,7 +280,7 @@ void *hyp_calloc(size_t count, size_t bytes) {
 void *hyp_reallocarray(void *p, size_t count, size_t bytes) {
 	size_t total;
 	if (!hypi_mul_checked(count, bytes, &total)) return no_memory(&hypi_default_engine);
-	return hyp_realloc(p, total);
+	return hypi_realloc(p, total);
 }
 
 void *hyp_aligned_alloc(size_t alignment, size_t bytes) {
@@ -310,7 +316,7 @@ static bool fits(const hypi_span *span, size_t bytes, size_t alignment) {
 		return hypi_class_for(bytes, alignment) == hypi_class_for(span->asked_plus1 - 1, alignment);
 	if (hypi_load_relaxed(&span->kind) != HYPI_SPAN_SMALL)
 		return hypi_round_up(bytes == 0 ? 1 : bytes, hypi_os.page_bytes) == have;
-	return hypi_class_for(bytes, alignment) == span->class_index || keeps(have, bytes);
+	return hypi_class_for(bytes, alignment) == span->class_index || hypi_keeps(have, bytes);
 }
 #endif
 

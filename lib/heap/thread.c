@@ -42,7 +42,7 @@ void hypi_engine_init(hypi_engine *engine, const hyp_backing *backing, size_t ar
 	memset(engine, 0, sizeof *engine);
 	hypi_large_pool_init(&engine->large, backing, arena_bytes, decay_ms);
 	engine->threshold_bytes = HYPI_SMALL_LIMIT;
-	engine->large_cache_bytes = hypi_option_get(HYPI_OPTION_large_cache);
+	engine->large_cache_bytes = decay_ms != 0 ? hypi_option_get(HYPI_OPTION_large_cache) : 0;
 }
 
 /* ---- heaps ----
