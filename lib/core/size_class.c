@@ -12,12 +12,12 @@ const uint16_t hypi_tag_table[] = {
 	SAME_4(34), SAME_4(35), SAME_4(36), SAME_4(37), SAME_4(38), SAME_4(39), SAME_4(40),
 };
 
-static unsigned slices_of_small(size_t bytes) {
-	size_t least = bytes <= 8192 ? 16 : 8;
+/* The power of two that holds `least` blocks with no more than a share of the span left over; `most` blocks will do. */
+static unsigned slices_of_small(size_t bytes, size_t least, size_t share, size_t most) {
 	for (unsigned slices = 1;; slices *= 2) {
 		size_t span = slices * HYPI_SLICE_BYTES;
-		if (span / bytes >= least && span % bytes * 32 <= span) return slices;
-		if (span / bytes >= 4 * least) return slices;
+		if (span / bytes >= least && span % bytes * share <= span) return slices;
+		if (span / bytes >= most) return slices;
 	}
 }
 
@@ -38,5 +38,11 @@ static unsigned slices_of_medium(size_t bytes) {
 
 unsigned hypi_class_slices(unsigned c) {
 	size_t bytes = hypi_class_bytes(c);
-	return bytes <= 32768 ? slices_of_small(bytes) : slices_of_medium(bytes);
+	size_t least = bytes <= 8192 ? 16 : 8;
+	return bytes <= 32768 ? slices_of_small(bytes, least, 32, 4 * least) : slices_of_medium(bytes);
+}
+
+unsigned hypi_class_first_slices(unsigned c) {
+	size_t bytes = hypi_class_bytes(c);
+	return bytes <= 32768 ? slices_of_small(bytes, 4, 8, 8) : slices_of_medium(bytes);
 }

@@ -46,4 +46,8 @@ extern HYP_HIDDEN const uint16_t hypi_tag_table[HYPI_TABLE_LIMIT / 16 + 1];
  * blocks; above 64 KiB the one to four that fit slices best. */
 unsigned hypi_class_slices(unsigned c);
 
+/* Of a heap's first span of the class, which may stay its only one: at least four blocks with at most 1/8 left over. A
+ * program that uses many classes, each a little, would otherwise touch a page here and a page there of much more. */
+unsigned hypi_class_first_slices(unsigned c);
+
 #endif

@@ -8,11 +8,11 @@
 
 uint64_t hypi_link_key;
 
-hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t home) {
+hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, uint32_t slices, struct hypi_heap *owner, size_t home) {
 	hypi_span *span = hypi_meta_alloc(sizeof *span);
 	if (span == NULL) return NULL;
 	hypi_run run;
-	if (hypi_large_pool_take_small(pool, hypi_class_slices(c), &run) != HYP_OK) {
+	if (hypi_large_pool_take_small(pool, slices, &run) != HYP_OK) {
 		hypi_meta_free(span, sizeof *span);
 		return NULL;
 	}

@@ -152,7 +152,7 @@ HYP_INLINE bool hypi_span_starts(const hypi_span *span, const void *address) {
 
 /* Takes a run for a span of class `c` and makes its record; no block is carved yet. `home`: 0 or HYPI_TAG_HOME. NULL with
  * errno. */
-hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, struct hypi_heap *owner, size_t home);
+hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, uint32_t slices, struct hypi_heap *owner, size_t home);
 
 /* Gives the run and the record back. No block of it is out and no other thread knows it. */
 void hypi_span_destroy(hypi_large_pool *pool, hypi_span *span);

@@ -14,7 +14,8 @@
 typedef struct tally {
 	size_t carving, listed, pending, cached; /* spans */
 	size_t spans;                            /* small ones */
-	size_t slices, small_slices;             /* in runs of spans; the heaps do not know */
+	size_t slices;                           /* in runs of all spans; the heaps do not know */
+	size_t small_slices;                     /* of the small ones */
 	uint64_t large_bytes;                    /* usable, of live large blocks in arenas */
 } tally;
 
@@ -28,6 +29,7 @@ static const char *check_bins(const hypi_heap *heap, tally *seen) {
 			return "a carving span is gone, or another heap's";
 		seen->carving += carving != NULL;
 		seen->spans += hypi_load_relaxed(&heap->bins[c].spans);
+		seen->small_slices += hypi_load_relaxed(&heap->bins[c].slices);
 		for (const hypi_span *span = heap->bins[c].first; span != NULL; span = span->next) {
 			if (hypi_span_at((void *)span->base) != span) return "a listed span is gone";
 			if (hypi_load_relaxed(&span->owner) != heap) return "a listed span is another heap's";
@@ -154,7 +156,8 @@ static const char *check_huges(const hypi_engine *engine) {
 
 static const char *compare(const hypi_engine *engine, const tally *heaps, const tally *arenas) {
 	if (heaps->carving != arenas->carving) return "a heap's carving span is gone";
-	if (heaps->spans != arenas->spans) return "heaps count other spans than there are";
+	if (heaps->spans != arenas->spans || heaps->small_slices != arenas->small_slices)
+		return "heaps count other spans than there are";
 	if (heaps->listed != arenas->listed) return "a span is listed and in no list, or the other way round";
 	if (heaps->pending != arenas->pending) return "a pending span is on no stack";
 	if (heaps->cached != arenas->cached) return "a kept large block is in no cache";

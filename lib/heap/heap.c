@@ -18,6 +18,7 @@
 #include <string.h>
 
 enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 32, GROW_SHARE = 32, LEAST_LIMIT = 32, MOST_SLACK = 16 };
+enum { GROW_REST_NS = 250000 };
 
 /* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
 static uint32_t limit_of(unsigned c) {
@@ -78,6 +79,7 @@ static void give_back(hypi_heap *heap, hypi_span *span) {
 	if (bin->carving == span) bin->carving = NULL;
 	if (hypi_load_acquire(&span->remote) & HYPI_PENDING) return; /* pairs with hypi_span_push_remote */
 	hypi_store_relaxed(&bin->spans, hypi_load_relaxed(&bin->spans) - 1);
+	hypi_store_relaxed(&bin->slices, hypi_load_relaxed(&bin->slices) - span->slices);
 	heap->slices -= span->slices;
 	hypi_span_destroy(&heap->engine->large, span);
 }
@@ -101,19 +103,30 @@ static bool stays_home(const hypi_heap *heap, unsigned c) {
 	       hypi_class_bytes(c) < HYP_CACHE_LINE || hypi_class_bytes(c) > HYPI_ABROAD_BYTES;
 }
 
+/* Whether the heap grows still, a moment after idle classes last returned what they hold. Those that a program uses in
+ * turn, faster than that, would return their spans each time and ask for them again. */
+static bool grows_on(hypi_heap *heap) {
+	uint64_t now = hypi_os_now_ns();
+	if (now - heap->grown_ns < GROW_REST_NS) return false;
+	heap->grown_ns = now;
+	return true;
+}
+
 static hypi_span *new_span(hypi_heap *heap, unsigned c) {
+	hypi_bin *bin = &heap->bins[c];
+	uint32_t slices = hypi_load_relaxed(&bin->spans) == 0 ? hypi_class_first_slices(c) : hypi_class_slices(c);
 	/* Before the heap grows, what other classes have no use for goes back: it may be what this one takes. */
-	heap->grown += hypi_class_slices(c);
-	if (heap->grown >= GROW_SLICES + heap->slices / GROW_SHARE) {
+	heap->grown += slices;
+	if (heap->grown >= GROW_SLICES + heap->slices / GROW_SHARE && grows_on(heap)) {
 		heap->grown = 0;
 		give_idle(heap);
 		hypi_large_cache_flush(heap, UINT64_MAX); /* pages that are there already, for pages that are not */
 	}
-	hypi_span *span = hypi_span_create(&heap->engine->large, c, heap, stays_home(heap, c) ? HYPI_TAG_HOME : 0);
+	hypi_span *span = hypi_span_create(&heap->engine->large, c, slices, heap, stays_home(heap, c) ? HYPI_TAG_HOME : 0);
 	if (span == NULL) return NULL;
-	hypi_bin *bin = &heap->bins[c];
 	hypi_store_relaxed(&bin->spans, hypi_load_relaxed(&bin->spans) + 1);
-	heap->slices += span->slices;
+	hypi_store_relaxed(&bin->slices, hypi_load_relaxed(&bin->slices) + slices);
+	heap->slices += slices;
 	if (hypi_window_of(span->base) != heap->window) {
 		heap->window = hypi_window_of(span->base);
 		heap->leaf = hypi_load_relaxed(&hypi_root[heap->window]);

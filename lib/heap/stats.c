@@ -23,8 +23,8 @@ void hypi_engine_classes(hypi_engine *engine, hyp_class_stats *classes) {
 			k->frees += hypi_load_relaxed(&bin->past_frees) + hypi_list_frees(heap, c) + hypi_load_relaxed(&bin->sent);
 			k->frees += hypi_heap_holds_class(heap, c);
 			k->spans += hypi_load_relaxed(&bin->spans);
+			k->span_bytes += (size_t)hypi_load_relaxed(&bin->slices) << HYPI_SLICE_LOG2;
 		}
-		k->span_bytes = (k->spans * hypi_class_slices(c)) << HYPI_SLICE_LOG2;
 		k->active = k->allocations - k->frees;
 	}
 	hypi_unlock(&engine->lock);

@@ -2,16 +2,18 @@
  * does that takes a header, or an aligned part, for the block. */
 #include "abuse/abuse.h"
 
+enum { BLOCKS = 33, MIDDLE = 22 };
+
 int main(int argc, char **argv) {
 	size_t alignment = argument(argc, argv, 1), size = argument(argc, argv, 2);
 	long offset = strtol(argc > 3 ? argv[3] : "0", NULL, 0);
-	char *p[9];
-	for (int i = 0; i < 9; i++) p[i] = opaque(memalign(alignment, size));
-	char *middle = p[0]; /* neither the lowest nor the highest: blocks on both sides */
-	for (int i = 0; i < 9; i++) {
+	char *p[BLOCKS];
+	for (int i = 0; i < BLOCKS; i++) p[i] = opaque(memalign(alignment, size));
+	char *middle = p[0]; /* with blocks on both sides in its span, of whichever size the first spans are */
+	for (int i = 0; i < BLOCKS; i++) {
 		int below = 0;
-		for (int k = 0; k < 9; k++) below += p[k] < p[i];
-		if (below == 4) middle = p[i];
+		for (int k = 0; k < BLOCKS; k++) below += p[k] < p[i];
+		if (below == MIDDLE) middle = p[i];
 	}
 	say_pointer(middle + offset);
 	free(opaque(middle + offset));

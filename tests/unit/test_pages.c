@@ -76,14 +76,15 @@ START_TEST(free_since_the_last_look) {
 	ck_assert_uint_eq(hypi_heap_release_pages(heap, true), 0);
 	ck_assert_uint_gt(hypi_heap_release_pages(heap, true), 0);
 	ck_assert_uint_eq(hypi_heap_release_pages(heap, false), 0); /* at rest */
-	/* One more free block, and its span is looked at again. */
-	hyp_free(blocks[0]);
-	freed[0] = true;
+	/* One more free block, and its span, which has another that is not, is looked at again. */
+	enum { MORE = 2 * KEEP };
+	hyp_free(blocks[MORE]);
+	freed[MORE] = true;
 	hypi_heap_trim(heap);
 	ck_assert_uint_gt(hypi_heap_release_pages(heap, false), 0);
-	freed[0] = false;
-	blocks[0] = hyp_malloc(BYTES);
-	memset(blocks[0], 1, BYTES);
+	freed[MORE] = false;
+	blocks[MORE] = hyp_malloc(BYTES);
+	memset(blocks[MORE], MORE + 1, BYTES);
 	ends_well();
 }
 END_TEST

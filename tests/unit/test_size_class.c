@@ -60,6 +60,13 @@ START_TEST(spans) {
 			ck_assert_uint_le(blocks, 4);
 			ck_assert_msg(left * 8 <= span, "class %u: %zu of %zu bytes left over", c, left, span);
 		}
+		/* The first of a heap is no larger than any other, and has four blocks, or all that others have. */
+		size_t first = hypi_class_first_slices(c);
+		ck_assert_uint_le(first, slices);
+		ck_assert_uint_ge(first * HYPI_SLICE_BYTES / bytes, blocks < 4 ? blocks : 4);
+		ck_assert_msg(first * HYPI_SLICE_BYTES % bytes * 8 <= first * HYPI_SLICE_BYTES ||
+		                  first * HYPI_SLICE_BYTES / bytes >= 8,
+		              "class %u: too much left over", c);
 		/* Division by the reciprocal, as spans do it, tells exactly the multiples. */
 		uint64_t inverse = UINT64_MAX / bytes + 1;
 		for (uint64_t offset = 0; offset < span; offset += 16)

@@ -35,7 +35,7 @@ static hypi_block *pop(hypi_span *span) {
 START_TEST(every_class) {
 	begin();
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		hypi_span *span = hypi_span_create(&pool, c, OWNER, 0);
+		hypi_span *span = hypi_span_create(&pool, c, hypi_class_slices(c), OWNER, 0);
 		ck_assert_ptr_nonnull(span);
 		sound(span);
 		ck_assert_uint_eq((uintptr_t)span % HYP_CACHE_LINE, 0);
@@ -88,7 +88,7 @@ END_TEST
 START_TEST(a_chain_goes_back_at_once) {
 	begin();
 	out_list = NULL;
-	hypi_span *span = hypi_span_create(&pool, 3, OWNER, 0);
+	hypi_span *span = hypi_span_create(&pool, 3, hypi_class_slices(3), OWNER, 0);
 	hypi_block *a = pop(span), *b = pop(span), *c = pop(span), *d = pop(span);
 	uint32_t out = span->out;
 	hypi_link_set(a, b);
@@ -111,7 +111,7 @@ END_TEST
 START_TEST(what_a_link_is) {
 	begin();
 	out_list = NULL;
-	hypi_span *span = hypi_span_create(&pool, 0, OWNER, 0);
+	hypi_span *span = hypi_span_create(&pool, 0, hypi_class_slices(0), OWNER, 0);
 	hypi_block *a = pop(span), *b = pop(span);
 	ck_assert(!hypi_block_is_free(a)); /* it was cleared: an allocated block does not look free */
 	ck_assert(hypi_block_unlinked(a));
@@ -148,7 +148,7 @@ END_TEST
 START_TEST(remote_chains) {
 	begin();
 	out_list = NULL;
-	hypi_span *span = hypi_span_create(&pool, 1, OWNER, 0);
+	hypi_span *span = hypi_span_create(&pool, 1, hypi_class_slices(1), OWNER, 0);
 	hypi_block *held[64];
 	for (int i = 0; i < 64; i++) held[i] = pop(span);
 	uint32_t out = span->out;
@@ -207,7 +207,7 @@ static void *push_what_comes(void *context) {
 
 START_TEST(remote_threads) {
 	begin();
-	shared = hypi_span_create(&pool, 1, OWNER, 0);
+	shared = hypi_span_create(&pool, 1, hypi_class_slices(1), OWNER, 0);
 	pthread_t thread[PUSHERS];
 	for (size_t i = 0; i < PUSHERS; i++)
 		ck_assert_int_eq(pthread_create(&thread[i], NULL, push_what_comes, &mailbox[i]), 0);
@@ -270,7 +270,7 @@ static void compare(const hypi_span *span) {
 START_TEST(starts_of_blocks) {
 	begin();
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		hypi_span *span = hypi_span_create(&pool, c, OWNER, 0);
+		hypi_span *span = hypi_span_create(&pool, c, hypi_class_slices(c), OWNER, 0);
 		ck_assert_ptr_nonnull(span);
 		hypi_block *first;
 		uint32_t count = 0, fresh;
@@ -295,7 +295,7 @@ END_TEST
 START_TEST(planted_faults) {
 	begin();
 	out_list = NULL;
-	hypi_span *span = hypi_span_create(&pool, 2, OWNER, 0);
+	hypi_span *span = hypi_span_create(&pool, 2, hypi_class_slices(2), OWNER, 0);
 	hypi_block *a = pop(span), *b = pop(span), *c = pop(span), *head = pop(span), *after = pop(span);
 	hypi_span_put(span, after);
 	hypi_span_put(span, head);
