@@ -2,10 +2,11 @@
  * heap/heap.c: the slow path of small blocks: where a list's blocks come from and go to.
  *
  * A list that is empty takes, in this order: the free blocks of a listed span, which is memory in use already; what
- * other threads freed; fresh blocks of the carving span, a page at a time; a new span. A list that is too long returns
- * its newest blocks to their spans, a batch an event, so that freeing very many costs each one visit of its span. A
- * span that gets its first block back is listed first: it is the fullest known, and using the fullest first lets the
- * others run empty. An empty span goes back at once, unless it is being carved and its heap has a thread.
+ * other threads freed (of small blocks, whose chains are long, that first); fresh blocks of the carving span, a page at a
+ * time; a new span. A list that is too long returns its newest blocks to their spans, a batch an event, so that freeing
+ * very many costs each one visit of its span. A span that gets its first block back is listed first: it is the fullest
+ * known, and using the fullest first lets the others run empty. An empty span goes back at once, unless it is being carved
+ * and its heap has a thread.
  *
  * What lies unused while the heap looks after itself twice goes back.
  */
@@ -18,7 +19,7 @@
 #include <string.h>
 
 enum { RETURN_BATCH = 32, REFILL_LEAST = 8, GROW_SLICES = 32, GROW_SHARE = 32, LEAST_LIMIT = 32, MOST_SLACK = 16 };
-enum { GROW_REST_NS = 250000 };
+enum { GROW_REST_NS = 250000, DRAIN_BYTES = 256 };
 
 /* Blocks above which a list is too long: 16 to 64 KiB of small blocks, 128 KiB of larger ones, and at least one. */
 static uint32_t limit_of(unsigned c) {
@@ -190,20 +191,25 @@ static uint32_t take_listed(hypi_heap *heap, unsigned c) {
 	return got;
 }
 
-/* A class that the heap uses for the first time. */
-static void set_limits(hypi_heap *heap, unsigned c) {
-	heap->bins[c].limit = limit_of(c);
-	heap->bins[c].slack = slack_of(c);
+/* A class that the heap uses for the first time, or whose blocks its thread asks for for the first time. A thread that only
+ * frees has no use for a list but to send blocks home in batches. */
+static void set_limits(hypi_heap *heap, unsigned c, bool asks) {
+	hypi_bin *bin = &heap->bins[c];
+	bin->asks = asks;
+	bin->limit = asks ? limit_of(c) : 1;
+	bin->slack = asks ? slack_of(c) : (uint32_t)(HYPI_OUTBOX_BYTES / hypi_class_bytes(c)) + 1;
 }
 
 /* Fills an empty list; *ret_fresh: with blocks that nobody has had before, of memory that reads as zero. False: no
  * memory. */
 static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 	hypi_bin *bin = &heap->bins[c];
-	if (HYP_UNLIKELY(bin->limit == 0)) set_limits(heap, c);
+	if (HYP_UNLIKELY(!bin->asks)) set_limits(heap, c, true);
 	else if (bin->returned && bin->limit < most_of(c))
 		bin->limit = 2 * bin->limit < most_of(c) ? 2 * bin->limit : most_of(c);
 	bin->returned = false;
+	/* Blocks that others freed come in long chains of small ones, each of which is worth it; of others few at a time. */
+	if (hypi_class_bytes(c) > DRAIN_BYTES && take_listed(heap, c) > 0) return true;
 	hypi_heap_drain(heap);
 	if (take_listed(heap, c) > 0) return true;
 	hypi_span *span = bin->carving;
@@ -285,24 +291,21 @@ void hypi_heap_settle(hypi_heap *heap) {
 void hypi_heap_event(hypi_heap *heap, unsigned c) {
 	if (HYP_UNLIKELY(heap->sample_generation != hypi_load_relaxed(&hypi_sample_generation))) hypi_sample_event(heap, c);
 	hypi_bin *bin = &heap->bins[c];
-	if (HYP_UNLIKELY(bin->limit == 0)) set_limits(heap, c);
 	uint32_t allocs = hypi_load_relaxed(&heap->lists[c].allocs);
-	bool only_frees = allocs == bin->event_allocs;
+	bool asks = allocs != 0, only_frees = allocs == bin->event_allocs;
+	if (HYP_UNLIKELY(bin->limit == 0 || bin->asks != asks)) set_limits(heap, c, asks);
 	hypi_guard_pass(heap, c, allocs - bin->event_allocs);
 	bin->event_allocs = allocs;
-	/* A thread that only frees has no use for a list, but to send blocks home in batches. */
-	uint32_t batch_most = (uint32_t)(HYPI_OUTBOX_BYTES / hypi_class_bytes(c)) + 1;
-	if (allocs == 0 && bin->limit > batch_most) bin->limit = batch_most;
 	uint32_t limit = bin->limit, length = hypi_list_length(heap, c);
 	if (length > limit) {
 		if (only_frees && limit > LEAST_LIMIT) bin->limit -= limit / 16;
 		bool was_busy = hypi_heap_enter(heap);
 		uint32_t batch = length - limit;
-		give_blocks(heap, c, batch < RETURN_BATCH ? batch : RETURN_BATCH);
+		give_blocks(heap, c, batch < RETURN_BATCH || !asks ? batch : RETURN_BATCH);
 		bin->returned = true;
-		bin->slack = slack_of(c);
+		if (asks) bin->slack = slack_of(c);
 		hypi_heap_leave(heap, was_busy);
-	} else if (bin->slack < MOST_SLACK) {
+	} else if (asks && bin->slack < MOST_SLACK) {
 		bin->slack *= 2;
 	}
 	hypi_list_arm(heap, c);
@@ -347,7 +350,7 @@ static void give_class(hypi_heap *heap, unsigned c) {
 		hypi_sample_rest(heap, c);
 	}
 	give_blocks(heap, c, UINT32_MAX);
-	if (heap->bins[c].limit != 0) heap->bins[c].limit = limit_of(c);
+	if (heap->bins[c].limit != 0) set_limits(heap, c, heap->bins[c].asks);
 	hypi_span *span = heap->bins[c].carving;
 	if (span != NULL && span->out == 0) give_back(heap, span);
 	hypi_list_arm(heap, c);

@@ -71,6 +71,7 @@ typedef struct hypi_bin {
 	uint32_t seen;           /* allocs when the heap last looked after itself */
 	uint32_t event_allocs;   /* allocs at the last event */
 	bool returned;           /* the list overflowed since it was last refilled */
+	bool asks;               /* the limits are those of a class that the thread asks for */
 	_Atomic uint32_t due;
 	_Atomic uint32_t spans, slices;
 	_Atomic uint64_t sent;                    /* blocks of other heaps that this thread freed */

@@ -117,9 +117,16 @@ def asan_after(lib, folder):
 def gdb(lib, folder):
     need("gdb")
     program = build(folder, "cc")
-    status, out = run(["gdb", "-batch", "-ex", f"set environment LD_PRELOAD {lib}", "-ex", "break puts", "-ex", "run",
-                       "-ex", "print *(char*)memset(((void*(*)(unsigned long))malloc)(100), 42, 100)", "-ex", "continue",
-                       program])
+
+    def call(*before):
+        return run(["gdb", "-batch", *before, "-ex", "break puts", "-ex", "run", "-ex",
+                    "print *(char*)memset(((void*(*)(unsigned long))malloc)(100), 42, 100)", "-ex", "continue", program])
+
+    # gdb 13 can call no function at all on processors whose registers it does not know (AMX).
+    if "Couldn't write extended state status" in call()[1]:
+        print("skipped: this gdb can call no function on this processor, with or without the library")
+        sys.exit(77)
+    status, out = call("-ex", f"set environment LD_PRELOAD {lib}")
     return expect("gdb", status, out, 0, "42 '*'", "exited normally")
 
 

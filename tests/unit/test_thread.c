@@ -79,14 +79,36 @@ static void *free_and_look(void *context) {
 	return NULL;
 }
 
+/* No more than a batch and what the next is gathered from, where one that asks for such keeps 64 KiB. */
 START_TEST(its_lists_are_short) {
-	size_t bytes = 64; /* of which other threads keep 1024 blocks and more */
-	for (size_t i = 0; i < BLOCKS; i++) blocks[i] = hyp_malloc(bytes);
+	for (size_t bytes = 64; bytes <= HYPI_ABROAD_BYTES; bytes *= 4) {
+		for (size_t i = 0; i < BLOCKS; i++) ck_assert_ptr_nonnull(blocks[i] = hyp_malloc(bytes));
+		pthread_t thread;
+		list_bytes = 0;
+		ck_assert_int_eq(pthread_create(&thread, NULL, free_and_look, &bytes), 0);
+		ck_assert_int_eq(pthread_join(thread, NULL), 0);
+		ck_assert_uint_gt(list_bytes, 0);
+		ck_assert_uint_le(list_bytes, HYPI_OUTBOX_BYTES + 2 * bytes);
+	}
+}
+END_TEST
+
+static void *free_and_ask(void *context) {
+	free_and_look(context);
+	unsigned c = hypi_class_of(*(size_t *)context);
+	for (size_t i = 0; i < BLOCKS; i++) ck_assert_ptr_nonnull(blocks[i] = hyp_malloc(*(size_t *)context));
+	for (size_t i = 0; i < BLOCKS; i++) hyp_free(blocks[i]);
+	list_bytes = hypi_list_length(hypi_self.heap, c) * *(size_t *)context;
+	return NULL;
+}
+
+START_TEST(one_that_asks_at_last_has_longer_ones) {
+	size_t bytes = 512;
+	for (size_t i = 0; i < BLOCKS; i++) ck_assert_ptr_nonnull(blocks[i] = hyp_malloc(bytes));
 	pthread_t thread;
-	ck_assert_int_eq(pthread_create(&thread, NULL, free_and_look, &bytes), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, free_and_ask, &bytes), 0);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
-	ck_assert_uint_gt(list_bytes, 0);
-	ck_assert_uint_le(list_bytes, 400 * bytes);
+	ck_assert_uint_gt(list_bytes, 4 * HYPI_OUTBOX_BYTES);
 }
 END_TEST
 
@@ -344,7 +366,7 @@ START_TEST(what_is_kept_is_trimmed_in_time) {
 END_TEST
 
 UNIT_MAIN("thread", one_that_only_frees_gets_a_heap, one_that_frees_little_gets_none, one_that_only_frees_keeps_little,
-          its_lists_are_short, one_that_only_frees_does_so_as_others_do, a_block_that_begins_as_a_link_does,
-          a_short_list_is_seldom_looked_at, a_push_that_a_fork_cut, a_push_that_was_over,
-          a_heap_that_a_fork_left_inside, the_next_thread_finds_what_the_last_one_had, a_large_heap_is_not_kept,
-          few_are_kept, a_block_that_lies_far, what_is_kept_is_trimmed_in_time)
+          its_lists_are_short, one_that_asks_at_last_has_longer_ones, one_that_only_frees_does_so_as_others_do,
+          a_block_that_begins_as_a_link_does, a_short_list_is_seldom_looked_at, a_push_that_a_fork_cut,
+          a_push_that_was_over, a_heap_that_a_fork_left_inside, the_next_thread_finds_what_the_last_one_had,
+          a_large_heap_is_not_kept, few_are_kept, a_block_that_lies_far, what_is_kept_is_trimmed_in_time)
