@@ -290,9 +290,20 @@ void hypi_os_thread_arm(void) {
 	if (exit_key_made) pthread_setspecific(exit_key, (void *)1);
 }
 
+#ifdef __GLIBC__
+/* What glibc's pthread_atfork calls. That itself lies in a static part of the C library, which the linker puts behind all
+ * of ours: the kernel maps 36 KiB of our file around it. */
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
+extern void *__dso_handle HYP_HIDDEN;
+
+bool hypi_os_fork_init(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+	return __register_atfork(prepare, parent, child, __dso_handle) == 0;
+}
+#else
 bool hypi_os_fork_init(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
 	return pthread_atfork(prepare, parent, child) == 0;
 }
+#endif
 
 #else
 typedef int hypi_os_linux_unused;

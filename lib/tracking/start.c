@@ -103,6 +103,7 @@ static void refused(const char *line) { complain("cannot keep the suppression", 
 static _Atomic bool leaks_on, ended;
 static _Atomic uint64_t next_leaks_ms; /* 0: none */
 static pid_t start_pid;
+static bool has_page, has_record; /* asked for by options: to be finished at the end, whose code nobody else touches */
 
 __attribute__((constructor)) static void at_start(void) {
 	hypi_process_init();
@@ -129,11 +130,14 @@ __attribute__((constructor)) static void at_start(void) {
 	}
 	const char *record = hypi_option_text(HYPI_OPTION_record);
 	if (record[0] != '\0' && status == HYP_OK) {
-		if (hypi_trace_start(record)) status = hyp_profile_start(1);
+		has_record = hypi_trace_start(record);
+		if (has_record) status = hyp_profile_start(1);
 		else complain("cannot write", record);
 	}
-	if (hypi_option_get(HYPI_OPTION_live) != 0 && !hypi_live_start())
-		complain("cannot make the page of live statistics in", "/dev/shm");
+	if (hypi_option_get(HYPI_OPTION_live) != 0) {
+		has_page = hypi_live_start();
+		if (!has_page) complain("cannot make the page of live statistics in", "/dev/shm");
+	}
 	if (status != HYP_OK) complain("tracking is off:", hyp_status_message(status));
 }
 
@@ -152,8 +156,8 @@ void hypi_leaks_look(uint64_t now_ms) {
 
 __attribute__((destructor)) static void at_end(void) {
 	if (atomic_exchange_explicit(&ended, true, memory_order_relaxed)) return;
-	hypi_live_stop();
-	if (!hypi_trace_flush()) complain("cannot write all of", hypi_option_text(HYPI_OPTION_record));
+	if (has_page) hypi_live_stop();
+	if (has_record && !hypi_trace_flush()) complain("cannot write all of", hypi_option_text(HYPI_OPTION_record));
 	bool leaks = hypi_load_relaxed(&leaks_on), profile = hypi_option_get(HYPI_OPTION_profile) != 0;
 	if (!leaks && !profile && hypi_option_get(HYPI_OPTION_track) < HYP_TRACKING_STANDARD) return;
 	hypi_timeline_tick();
