@@ -21,10 +21,11 @@ static unsigned slices_of_small(size_t bytes, size_t least, size_t share, size_t
 	}
 }
 
-static unsigned slices_of_medium(size_t bytes) {
+/* The `least` to `most` blocks that fit slices best. */
+static unsigned slices_of_medium(size_t bytes, size_t least, size_t most) {
 	unsigned best = 0;
 	size_t best_waste = SIZE_MAX, best_span = 1;
-	for (size_t blocks = bytes <= 65536 ? 4 : 1; blocks <= 4; blocks++) {
+	for (size_t blocks = least; blocks <= most; blocks++) {
 		size_t slices = hypi_slices_of(blocks * bytes);
 		size_t span = slices * HYPI_SLICE_BYTES, waste = span - blocks * bytes;
 		if (best == 0 || waste * best_span < best_waste * span) {
@@ -37,12 +38,14 @@ static unsigned slices_of_medium(size_t bytes) {
 }
 
 unsigned hypi_class_slices(unsigned c) {
-	size_t bytes = hypi_class_bytes(c);
-	size_t least = bytes <= 8192 ? 16 : 8;
-	return bytes <= 32768 ? slices_of_small(bytes, least, 32, 4 * least) : slices_of_medium(bytes);
+	size_t bytes = hypi_class_block_bytes(c);
+	if (bytes <= 8192) return slices_of_small(bytes, 16, 32, 64);
+	if (bytes <= 32768) return slices_of_small(bytes, 8, 32, 32);
+	return bytes <= 65536 ? slices_of_medium(bytes, 4, 8) : slices_of_medium(bytes, 1, 4);
 }
 
 unsigned hypi_class_first_slices(unsigned c) {
-	size_t bytes = hypi_class_bytes(c);
-	return bytes <= 32768 ? slices_of_small(bytes, 4, 8, 8) : slices_of_medium(bytes);
+	size_t bytes = hypi_class_block_bytes(c);
+	if (bytes <= 32768) return slices_of_small(bytes, 4, 8, 8);
+	return slices_of_medium(bytes, bytes <= 65536 ? 4 : 1, 4);
 }

@@ -7,6 +7,10 @@
  * Evans 2006, spaces its classes in four; eight halves the waste.) The ninth, the first of a doubling, is for what
  * programs ask for most above it: a power of two and a header, up to 1/32 of it.
  *
+ * Blocks of 16 to 64 KiB lie a cache line further apart than that, unless their size is a power of two. Else the first
+ * words of all would begin a page, and share a 64th of the cache's sets: in a heap of a thousand such blocks nearly every
+ * look at one, which malloc and free both take, would miss. Who asks for an alignment above the line gets a power of two.
+ *
  * Class c < 32 is 16 (c + 1). Class 32 + 9 k is 33 2^(4 + k); class 32 + 9 k + j is 2^(9 + k) + j 2^(6 + k), j = 1 to 8.
  */
 #ifndef HYPI_CORE_SIZE_CLASS_H
@@ -27,10 +31,23 @@ HYP_INLINE unsigned hypi_class_of(size_t bytes) {
 	return 32 + (log2 - 9) * 9 + (part >> 2) + (part != 0);
 }
 
+/* The largest request that the class serves. */
 HYP_INLINE size_t hypi_class_bytes(unsigned c) {
 	if (c < 32) return (size_t)16 * (c + 1);
 	unsigned k = (c - 32) / 9, j = (c - 32) % 9;
 	return j == 0 ? (size_t)33 << (4 + k) : ((size_t)8 + j) << (6 + k);
+}
+
+#define HYPI_STAGGER_BYTES ((size_t)64)
+#define HYPI_STAGGER_FROM ((size_t)16384) /* classes between these two are staggered */
+#define HYPI_STAGGER_TO ((size_t)65536)
+
+/* Usable bytes of the class's blocks, and how far apart they lie in a span: what a request may be at most, and a cache
+ * line where they are staggered. */
+HYP_INLINE size_t hypi_class_block_bytes(unsigned c) {
+	size_t bytes = hypi_class_bytes(c);
+	bool staggered = bytes > HYPI_STAGGER_FROM && bytes < HYPI_STAGGER_TO && !hypi_is_pow2(bytes);
+	return staggered ? bytes + HYPI_STAGGER_BYTES : bytes;
 }
 
 /* What the page map's entries say of a class: where its list stands among a heap's (heap/heap.h), in bytes. */
@@ -42,8 +59,8 @@ HYP_INLINE size_t hypi_class_tag(unsigned c) { return (size_t)c * 16; }
 extern HYP_HIDDEN const uint16_t hypi_tag_table[HYPI_TABLE_LIMIT / 16 + 1];
 
 /* Slices of a span of this class. Small blocks: the power of two that holds at least 16 blocks (8 of the larger)
- * with at most 1/32 left over, so that spans of different classes can take each other's place. Above 32 KiB four
- * blocks; above 64 KiB the one to four that fit slices best. */
+ * with at most 1/32 left over, so that spans of different classes can take each other's place. Above 32 KiB the four to
+ * eight blocks that fit slices best, above 64 KiB the one to four. */
 unsigned hypi_class_slices(unsigned c);
 
 /* Of a heap's first span of the class, which may stay its only one: at least four blocks with at most 1/8 left over. A

@@ -17,7 +17,7 @@ hypi_span *hypi_span_create(hypi_large_pool *pool, unsigned c, uint32_t slices, 
 		return NULL;
 	}
 	span->base = hypi_run_address(&run);
-	span->block_bytes = hypi_class_bytes(c);
+	span->block_bytes = hypi_class_block_bytes(c);
 	span->inverse = UINT64_MAX / span->block_bytes + 1;
 	if (hypi_is_pow2(span->block_bytes)) span->inverse++; /* hypi_span_starts: else the step is 0 */
 	hypi_store_relaxed(&span->kind, HYPI_SPAN_SMALL);

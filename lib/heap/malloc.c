@@ -43,7 +43,7 @@ unsigned hypi_class_for(size_t bytes, size_t alignment) {
 	if (bytes >= HYPI_SMALL_LIMIT || alignment > HYPI_SLICE_BYTES) return HYPI_CLASSES;
 	unsigned c = hypi_class_of(bytes);
 	/* Blocks lie at multiples of their size from a slice's edge: any class whose size is a multiple will do. */
-	while (c < HYPI_CLASSES && (hypi_class_bytes(c) & (alignment - 1)) != 0) c++;
+	while (c < HYPI_CLASSES && (hypi_class_block_bytes(c) & (alignment - 1)) != 0) c++;
 	return c;
 }
 

@@ -68,7 +68,7 @@ static double exponential(hypi_sampler *sampler) {
 
 static uint32_t draw(hypi_sampler *sampler, unsigned c) {
 	if (sampler->mean_bytes <= 1) return 1;
-	double count = exponential(sampler) * (double)sampler->mean_bytes / (double)hypi_class_bytes(c);
+	double count = exponential(sampler) * (double)sampler->mean_bytes / (double)hypi_class_block_bytes(c);
 	return count >= 1 << 30 ? UINT32_C(1) << 30 : 1 + (uint32_t)count;
 }
 
@@ -249,7 +249,7 @@ void *hypi_sample_small(hypi_heap *heap, unsigned c, size_t asked, bool *ret_zer
 	heap->busy = was_busy;
 	if (!picked) return NULL;
 	void *p = take(heap->engine, class_of_pick(heap, c), ret_zeroed);
-	if (p != NULL) tell_alloc(p, asked, hypi_class_bytes(c), heap->sampler->mean_bytes);
+	if (p != NULL) tell_alloc(p, asked, hypi_class_block_bytes(c), heap->sampler->mean_bytes);
 	return p;
 }
 

@@ -15,7 +15,7 @@ void hypi_engine_classes(hypi_engine *engine, hyp_class_stats *classes) {
 	hypi_lock_take(&engine->lock);
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		hyp_class_stats *k = &classes[c];
-		k->block_bytes = hypi_class_bytes(c);
+		k->block_bytes = hypi_class_block_bytes(c);
 		k->frees = hypi_load_relaxed(&engine->homeless_frees[c]);
 		for (const hypi_heap *heap = engine->heaps; heap != NULL; heap = heap->next) {
 			const hypi_bin *bin = &heap->bins[c];

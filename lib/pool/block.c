@@ -51,7 +51,7 @@ size_t hypi_handle_host_usable(const hyp_pool *pool, hypi_slot *slot) {
 	if (noted != 0) return noted;
 	if (hypi_hardens(&pool->engine)) return bytes; /* the canary stands behind it */
 	unsigned c = hypi_pool_class_of(pool, bytes, (size_t)1 << hypi_load_relaxed(&slot->align_log2));
-	return c < HYPI_CLASSES ? hypi_class_bytes(c) : hypi_round_up(bytes == 0 ? 1 : bytes, hypi_os.page_bytes);
+	return c < HYPI_CLASSES ? hypi_class_block_bytes(c) : hypi_round_up(bytes == 0 ? 1 : bytes, hypi_os.page_bytes);
 }
 
 size_t hypi_slot_usable(hyp_pool *pool, const hypi_slot *slot) {

@@ -39,9 +39,11 @@ HYP_INLINE bool hypi_pool_is_host(const hyp_pool *pool) {
 }
 
 /* The class that serves a request, HYPI_CLASSES for a large block: blocks lie at multiples of their size from a slice's
- * edge, so any class whose size is a multiple of the alignment will do. */
+ * edge, so any class whose size is a multiple of the alignment will do. A device's are not staggered (core/size_class.h):
+ * nothing here looks at them. */
 HYP_INLINE unsigned hypi_pool_class_of(const hyp_pool *pool, size_t bytes, size_t alignment) {
 	if (bytes >= pool->engine.threshold_bytes || alignment > HYPI_SLICE_BYTES) return HYPI_CLASSES;
+	if (hypi_pool_is_host(pool)) return hypi_class_for(bytes, alignment);
 	unsigned c = hypi_class_of(bytes);
 	while (c < HYPI_CLASSES && (hypi_class_bytes(c) & (alignment - 1)) != 0) c++;
 	return c;

@@ -79,7 +79,7 @@ static bool fits(const block *b, size_t at) {
 	uintptr_t first = (uintptr_t)b->p, end = first + b->usable;
 	size_t alignment = (size_t)1 << b->align_log2;
 	if (b->usable < b->size) return fail("the usable size is less than was asked for", at);
-	if (b->size < HYPI_SMALL_LIMIT && b->align_log2 <= 4 && b->usable > hypi_class_bytes(hypi_class_of(b->size)))
+	if (b->size < HYPI_SMALL_LIMIT && b->align_log2 <= 4 && b->usable > hypi_class_block_bytes(hypi_class_of(b->size)))
 		return fail("the block is larger than its class", at);
 	if (first % (alignment < 16 ? 16 : alignment) != 0) return fail("the block is not aligned", at);
 	for (const block *other = model.slots; other < model.slots + OPS_SLOTS; other++)

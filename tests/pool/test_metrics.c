@@ -30,7 +30,9 @@ typedef struct scene {
 } scene;
 
 static unsigned class_by_usable(size_t usable) {
-	return usable < HYPI_SMALL_LIMIT ? hypi_class_of(usable) : HYPI_CLASSES;
+	if (usable >= HYPI_SMALL_LIMIT) return HYPI_CLASSES;
+	unsigned c = hypi_class_of(usable);
+	return c > 0 && hypi_class_block_bytes(c - 1) == usable ? c - 1 : c; /* staggered: more than its largest request */
 }
 
 static void count(tally *t, size_t usable, bool alloc) {

@@ -160,7 +160,7 @@ static void exact(size_t bytes, uint64_t mean, unsigned pattern, unsigned long c
 	patterns[pattern].run(bytes, count);
 	hypi_sample_set(0, &hooks);
 	hyp_free(hyp_aligned_alloc(64, 300));
-	double p = hypi_sample_probability(hypi_class_bytes(hypi_class_of(bytes)), mean);
+	double p = hypi_sample_probability(hypi_class_block_bytes(hypi_class_of(bytes)), mean);
 	double wanted = (double)count, sigma = sqrt(wanted * (1 - p) / p);
 	CHECK(picks == frees, "%s %zu: %lu picked, %lu freed", patterns[pattern].name, bytes, picks, frees);
 	if (!patterns[pattern].whole_blocks) return;

@@ -2,6 +2,8 @@
 #include "core/size_class.h"
 #include "unit.h"
 
+#include <hypool/hypool.h>
+
 START_TEST(every_class) {
 	ck_assert_uint_eq(hypi_class_bytes(0), 16);
 	ck_assert_uint_eq(hypi_class_bytes(HYPI_CLASSES - 1), HYPI_SMALL_LIMIT);
@@ -38,15 +40,52 @@ START_TEST(alignments_have_a_class) {
 	for (size_t alignment = 16; alignment <= HYPI_SLICE_BYTES; alignment *= 2)
 		for (size_t bytes = 1; bytes < HYPI_SMALL_LIMIT; bytes += 1 + bytes / 3) {
 			unsigned c = hypi_class_of(bytes);
-			while (c < HYPI_CLASSES && hypi_class_bytes(c) % alignment != 0) c++;
-			HOLDS(c < HYPI_CLASSES && hypi_class_bytes(c) >= bytes);
+			while (c < HYPI_CLASSES && hypi_class_block_bytes(c) % alignment != 0) c++;
+			HOLDS(c < HYPI_CLASSES && hypi_class_block_bytes(c) >= bytes);
 		}
+}
+END_TEST
+
+/* The first block of a span is aligned in any case: some that follow it must be, too. */
+START_TEST(alignments_are_kept) {
+	enum { SOME = 5 };
+	for (size_t alignment = 16; alignment <= HYPI_SLICE_BYTES; alignment *= 2)
+		for (size_t bytes = 1; bytes < 80000; bytes += 1 + bytes / 5) {
+			void *some[SOME];
+			for (size_t i = 0; i < SOME; i++) {
+				some[i] = hyp_aligned_alloc(alignment, bytes);
+				ck_assert_msg(some[i] != NULL && (uintptr_t)some[i] % alignment == 0, "%zu bytes at %zu: %p", bytes,
+				              alignment, some[i]);
+			}
+			for (size_t i = 0; i < SOME; i++) hyp_free(some[i]);
+		}
+}
+END_TEST
+
+/* The first words of a span's blocks of 16 to 64 KiB lie in as many lines of the page as there are blocks, up to 8: so in
+ * as many sets of a cache. A power of two stays a multiple of itself. */
+START_TEST(blocks_are_staggered) {
+	unsigned staggered = 0;
+	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
+		size_t bytes = hypi_class_bytes(c), block = hypi_class_block_bytes(c);
+		ck_assert_uint_le(block - bytes, 64);
+		if (hypi_is_pow2(bytes)) ck_assert_uint_eq(block, bytes);
+		if (bytes <= 16384 || bytes >= 65536 || hypi_is_pow2(bytes)) continue;
+		staggered++;
+		uint64_t lines = 0;
+		size_t blocks = hypi_class_slices(c) * HYPI_SLICE_BYTES / block, distinct = blocks < 8 ? blocks : 8;
+		ck_assert_uint_ge(blocks, 4);
+		for (size_t i = 0; i < blocks; i++) lines |= UINT64_C(1) << (i * block / 64 % 64);
+		ck_assert_msg(hypi_popcount(lines) >= distinct, "class %u: all of %zu blocks begin in %u lines of a page", c,
+		              blocks, hypi_popcount(lines));
+	}
+	ck_assert_uint_eq(staggered, 16);
 }
 END_TEST
 
 START_TEST(spans) {
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
-		size_t bytes = hypi_class_bytes(c), slices = hypi_class_slices(c);
+		size_t bytes = hypi_class_block_bytes(c), slices = hypi_class_slices(c);
 		size_t span = slices * HYPI_SLICE_BYTES, blocks = span / bytes, left = span % bytes;
 		ck_assert_uint_ge(slices, 1);
 		ck_assert_uint_lt(span, UINT64_C(1) << 32); /* a chain's offset has 32 bits */
@@ -56,8 +95,8 @@ START_TEST(spans) {
 			ck_assert_msg(left * 32 <= span || blocks >= (bytes <= 8192 ? 64 : 32),
 			              "class %u: %zu of %zu bytes left over", c, left, span);
 		} else {
-			ck_assert_uint_ge(blocks, 1);
-			ck_assert_uint_le(blocks, 4);
+			ck_assert_uint_ge(blocks, bytes <= 65536 ? 4 : 1);
+			ck_assert_uint_le(blocks, bytes <= 65536 ? 8 : 4);
 			ck_assert_msg(left * 8 <= span, "class %u: %zu of %zu bytes left over", c, left, span);
 		}
 		/* The first of a heap is no larger than any other, and has four blocks, or all that others have. */
@@ -84,4 +123,5 @@ START_TEST(slices) {
 }
 END_TEST
 
-UNIT_MAIN("size_class", every_class, every_size, alignments_have_a_class, spans, slices)
+UNIT_MAIN("size_class", every_class, every_size, alignments_have_a_class, alignments_are_kept, blocks_are_staggered,
+          spans, slices)

@@ -39,7 +39,7 @@ START_TEST(every_class) {
 		ck_assert_ptr_nonnull(span);
 		sound(span);
 		ck_assert_uint_eq((uintptr_t)span % HYP_CACHE_LINE, 0);
-		ck_assert_uint_eq(span->block_bytes, hypi_class_bytes(c));
+		ck_assert_uint_eq(span->block_bytes, hypi_class_block_bytes(c));
 		ck_assert_uint_eq(span->slices, hypi_class_slices(c));
 		ck_assert_ptr_eq(span->owner, OWNER);
 		ck_assert_ptr_eq(hypi_span_at((void *)span->base), span);
