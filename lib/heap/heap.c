@@ -85,6 +85,11 @@ static void give_back(hypi_heap *heap, hypi_span *span) {
 	hypi_span_destroy(&heap->engine->large, span);
 }
 
+void hypi_heap_place(hypi_heap *heap, hypi_span *span) {
+	if (span->out == 0 && heap->bins[span->class_index].carving != span) give_back(heap, span);
+	else if (span->place != HYPI_LISTED) list(heap, span);
+}
+
 /* Returns a chain of a span's blocks that are off the list to it, or to the heap that it belongs to. */
 static void put_back(hypi_heap *heap, hypi_span *span, hypi_block *first, hypi_block *last, uint32_t count) {
 	if (HYP_UNLIKELY(hypi_load_relaxed(&span->owner) != heap)) {
@@ -92,8 +97,7 @@ static void put_back(hypi_heap *heap, hypi_span *span, hypi_block *first, hypi_b
 		return;
 	}
 	hypi_span_put_chain(span, first, last, count);
-	if (span->out == 0 && heap->bins[span->class_index].carving != span) give_back(heap, span);
-	else if (span->place != HYPI_LISTED) list(heap, span);
+	hypi_heap_place(heap, span);
 }
 
 static void give_idle(hypi_heap *heap);
@@ -208,6 +212,7 @@ static bool refill(hypi_heap *heap, unsigned c, bool *ret_fresh) {
 	else if (bin->returned && bin->limit < most_of(c))
 		bin->limit = 2 * bin->limit < most_of(c) ? 2 * bin->limit : most_of(c);
 	bin->returned = false;
+	hypi_bulk_end(heap);
 	/* Blocks that others freed come in long chains of small ones, each of which is worth it; of others few at a time. */
 	if (hypi_class_bytes(c) > DRAIN_BYTES && take_listed(heap, c) > 0) return true;
 	hypi_heap_drain(heap);
@@ -296,6 +301,7 @@ void hypi_heap_event(hypi_heap *heap, unsigned c) {
 	if (HYP_UNLIKELY(bin->limit == 0 || bin->asks != asks)) set_limits(heap, c, asks);
 	hypi_guard_pass(heap, c, allocs - bin->event_allocs);
 	bin->event_allocs = allocs;
+	if (!only_frees) hypi_bulk_end(heap);
 	uint32_t limit = bin->limit, length = hypi_list_length(heap, c);
 	if (length > limit) {
 		if (only_frees && limit > LEAST_LIMIT) bin->limit -= limit / 16;
@@ -303,7 +309,10 @@ void hypi_heap_event(hypi_heap *heap, unsigned c) {
 		uint32_t batch = length - limit;
 		give_blocks(heap, c, batch < RETURN_BATCH || !asks ? batch : RETURN_BATCH);
 		bin->returned = true;
-		if (asks) bin->slack = slack_of(c);
+		if (asks) {
+			bin->slack = slack_of(c);
+			hypi_bulk_due(heap, c);
+		}
 		hypi_heap_leave(heap, was_busy);
 	} else if (asks && bin->slack < MOST_SLACK) {
 		bin->slack *= 2;
@@ -362,6 +371,7 @@ static bool holds_any(const hypi_heap *heap, unsigned c) {
 
 void hypi_heap_shelve(hypi_heap *heap) {
 	if (heap->sampler != NULL) hypi_sample_quit(heap);
+	hypi_bulk_end(heap);
 	heap->shelved = true;
 }
 
@@ -443,6 +453,10 @@ const char *hypi_heap_check(hypi_heap *heap) {
 	} else if (hypi_load_relaxed(&heap->held_tag) != HYPI_TAG_NONE) {
 		return "no block is held back, but its class is known";
 	}
+	bool bulk = heap->window == HYPI_WINDOW_BULK;
+	if (bulk != (heap->bulk_window != UINTPTR_MAX)) return "a heap frees in bulk and does not know the window";
+	if (bulk && heap->leaf != hypi_load_relaxed(&hypi_root[heap->bulk_window]))
+		return "a heap that frees in bulk has another window's leaf";
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) {
 		const char *wrong = check_list(heap, c);
 		if (wrong != NULL) return wrong;

@@ -41,6 +41,9 @@
 #define HYPI_LOOK_EVENTS 8      /* slow paths between two looks at the clock */
 #define HYPI_LOOK_FIRST 64      /* before the first: a process that needs no more never touches what reading it takes */
 #define HYPI_ABROAD_BYTES 4096u /* blocks up to here go on the list of any thread that frees them */
+#define HYPI_BULK_EVENTS 64u    /* too long lists in a row, after which a heap frees in bulk (heap/bulk.c) */
+#define HYPI_BULK_BYTES 4096u   /* blocks up to here */
+#define HYPI_WINDOW_BULK (UINTPTR_MAX - 1) /* `window` of a heap that does: no block lies there */
 #define HYPI_OUTBOX_ENTRIES 32u
 #define HYPI_OUTBOX_BYTES 4096u /* blocks of one span gathered before they are pushed */
 #define HYPI_CACHE_ENTRIES 8u   /* freed large blocks that a heap keeps */
@@ -74,7 +77,7 @@ typedef struct hypi_bin {
 	bool asks;               /* the limits are those of a class that the thread asks for */
 	_Atomic uint32_t due;
 	_Atomic uint32_t spans, slices;
-	_Atomic uint64_t sent;                    /* blocks of other heaps that this thread freed */
+	_Atomic uint64_t sent; /* blocks that this thread freed past the list: of other heaps, and in bulk */
 	_Atomic uint64_t past_allocs, past_frees; /* counted before the 32-bit counters were set back */
 } hypi_bin;
 
@@ -94,14 +97,16 @@ typedef struct hypi_heap {
 	_Atomic(hypi_block *) held;        /* freed last, not on its list yet; none: `nothing` */
 	_Atomic size_t held_tag;           /* of its class */
 	hypi_block nothing;
-	uint64_t look_ms;  /* when the heap next looks after itself */
-	uint64_t grown_ns; /* when idle classes last returned what they hold */
-	int32_t ticks;     /* events since it last asked for the time */
-	uint32_t slices;   /* of its spans */
-	uint32_t grown;    /* slices of new spans since idle classes last returned what they hold */
-	bool shelved;      /* without a thread: hypi_heap_shelve */
-	bool busy;         /* inside a slow path: after a fork, lists may be half changed */
-	bool guard_armed;  /* the next allocation in the slow path gets guard pages (heap/guard_sample.c); owner, as are: */
+	uintptr_t bulk_window; /* what `window` was, while frees go in bulk; else UINTPTR_MAX. Owner */
+	uint64_t look_ms;      /* when the heap next looks after itself */
+	uint64_t grown_ns;     /* when idle classes last returned what they hold */
+	int32_t ticks;         /* events since it last asked for the time */
+	uint32_t slices;       /* of its spans */
+	uint32_t grown;        /* slices of new spans since idle classes last returned what they hold */
+	uint8_t bulk_events; /* in a row that found a list too long, and nothing asked for: up to HYPI_BULK_EVENTS. Owner */
+	bool shelved;        /* without a thread: hypi_heap_shelve */
+	bool busy;           /* inside a slow path: after a fork, lists may be half changed */
+	bool guard_armed; /* the next allocation in the slow path gets guard pages (heap/guard_sample.c); owner, as are: */
 	uint8_t guard_class;
 	uint8_t pages_failed, pages_wait; /* calls in vain, and looks up to the next (heap/pages.c); owner */
 	uint32_t until_guard, guard_rest_count;
@@ -240,6 +245,7 @@ void *hypi_alloc_slow(size_t bytes);                      /* any size, default e
 void *hypi_alloc_zeroed(size_t bytes);                    /* calloc of a checked product */
 void *hypi_alloc_aligned(size_t bytes, size_t alignment); /* a power of two */
 void hypi_free_slow(void *p);                             /* any pointer */
+void hypi_free_long(void *p);                             /* the same, not in bulk */
 void *hypi_realloc_slow(void *p, size_t bytes);           /* any pointer, and NULL */
 
 /* A block of class `c` from `heap`, which is the caller's. *ret_zeroed: its contents read as zero. */
@@ -274,6 +280,9 @@ bool hypi_engine_holds(hypi_engine *engine, const void *p);
 HYP_INLINE bool hypi_heap_holds_class(const hypi_heap *heap, unsigned c) {
 	return hypi_load_relaxed(&heap->held_tag) == hypi_class_tag(c);
 }
+
+/* Owner: a span got blocks back: it is listed, or given back when it is empty. */
+void hypi_heap_place(hypi_heap *heap, hypi_span *span);
 
 /* Nothing is held any more: what was is on its list (hypi_heap_settle), or never mattered. */
 void hypi_heap_hold_nothing(hypi_heap *heap);
@@ -321,6 +330,15 @@ HYP_INLINE void hypi_heap_leave(hypi_heap *heap, bool was_busy) {
 	atomic_signal_fence(memory_order_seq_cst);
 	heap->busy = was_busy;
 }
+
+/* ---- frees in bulk (heap/bulk.c); owner ---- */
+
+/* The list of class `c` was found too long. */
+void hypi_bulk_due(hypi_heap *heap, unsigned c);
+/* Blocks are asked for: frees put them on lists again, and the events are counted anew. */
+void hypi_bulk_end(hypi_heap *heap);
+/* Frees `p`, which may be anything in the heap's `bulk_window`. */
+void hypi_bulk_free(hypi_heap *heap, void *p);
 
 /* ---- frees of other threads (heap/remote.c) ---- */
 

@@ -152,6 +152,12 @@ static bool free_large(hypi_heap *heap, void *p) {
 }
 
 void hypi_free_slow(void *p) {
+	hypi_heap *heap = hypi_self.front;
+	if (HYP_UNLIKELY(hypi_window_of((uintptr_t)p) == heap->bulk_window)) hypi_bulk_free(heap, p);
+	else hypi_free_long(p);
+}
+
+void hypi_free_long(void *p) {
 	if (p == NULL || free_closely(hypi_self.front, p) || free_large(hypi_self.front, p)) return;
 	if (hypi_hardened() && hypi_harden_free_small(p)) return;
 	hypi_span *span = hypi_span_of_block(p, &hypi_misuse_free);

@@ -24,6 +24,7 @@
 
 hypi_heap hypi_heap_none = {
 	.window = UINTPTR_MAX,
+	.bulk_window = UINTPTR_MAX,
 	.engine = &hypi_default_engine,
 };
 
@@ -135,7 +136,7 @@ hypi_heap *hypi_heap_create(hypi_engine *engine) {
 	hypi_heap *heap = hypi_meta_alloc(sizeof *heap);
 	if (heap == NULL) return NULL;
 	heap->ticks = HYPI_LOOK_EVENTS - HYPI_LOOK_FIRST;
-	heap->window = UINTPTR_MAX;
+	heap->window = heap->bulk_window = UINTPTR_MAX;
 	heap->engine = engine;
 	hypi_heap_hold_nothing(heap);
 	for (unsigned c = 0; c < HYPI_CLASSES; c++) hypi_store_relaxed(&heap->lists[c].left, 1);

@@ -97,8 +97,11 @@ static void *free_and_ask(void *context) {
 	free_and_look(context);
 	unsigned c = hypi_class_of(*(size_t *)context);
 	for (size_t i = 0; i < BLOCKS; i++) ck_assert_ptr_nonnull(blocks[i] = hyp_malloc(*(size_t *)context));
-	for (size_t i = 0; i < BLOCKS; i++) hyp_free(blocks[i]);
-	list_bytes = hypi_list_length(hypi_self.heap, c) * *(size_t *)context;
+	for (size_t i = 0; i < BLOCKS; i++) {
+		hyp_free(blocks[i]);
+		size_t held = hypi_list_length(hypi_self.heap, c) * *(size_t *)context;
+		if (held > list_bytes) list_bytes = held;
+	}
 	return NULL;
 }
 
