@@ -2,14 +2,26 @@
 #include "core/size_class.h"
 
 #define ONE(c) (c) * 16
+#define SAME_2(c) ONE(c), ONE(c)
+#define SAME_3(c) SAME_2(c), ONE(c)
+#define SAME_4(c) SAME_2(c), SAME_2(c)
+#define SAME_6(c) SAME_4(c), SAME_2(c)
+#define SAME_8(c) SAME_4(c), SAME_4(c)
+#define SAME_12(c) SAME_8(c), SAME_4(c)
+#define SAME_16(c) SAME_8(c), SAME_8(c)
+#define SAME_24(c) SAME_16(c), SAME_8(c)
+#define SAME_32(c) SAME_16(c), SAME_16(c)
 #define EVEN_8(c) ONE(c), ONE(c + 1), ONE(c + 2), ONE(c + 3), ONE(c + 4), ONE(c + 5), ONE(c + 6), ONE(c + 7)
-#define SAME_3(c) ONE(c), ONE(c), ONE(c)
-#define SAME_4(c) ONE(c), ONE(c), ONE(c), ONE(c)
+#define ALL_7(same, c) same(c), same(c + 1), same(c + 2), same(c + 3), same(c + 4), same(c + 5), same(c + 6)
 
-/* Of 0 bytes; up to 512, where classes are 16 bytes apart; 528; up to 1024, where they are 64. */
+/* Of 0 bytes; up to 512, where classes are 16 bytes apart; and of each doubling above: its first class, the rest of its
+ * first eighth, and seven eighths. */
 const uint16_t hypi_tag_table[] = {
-	ONE(0),     EVEN_8(0),  EVEN_8(8),  EVEN_8(16), EVEN_8(24), ONE(32),    SAME_3(33),
-	SAME_4(34), SAME_4(35), SAME_4(36), SAME_4(37), SAME_4(38), SAME_4(39), SAME_4(40),
+	ONE(0),     EVEN_8(0),   EVEN_8(8),          EVEN_8(16), EVEN_8(24), /* to 512 */
+	ONE(32),    SAME_3(33),  ALL_7(SAME_4, 34),                          /* to 1 KiB */
+	SAME_2(41), SAME_6(42),  ALL_7(SAME_8, 43),                          /* to 2 KiB */
+	SAME_4(50), SAME_12(51), ALL_7(SAME_16, 52),                         /* to 4 KiB */
+	SAME_8(59), SAME_24(60), ALL_7(SAME_32, 61),                         /* to 8 KiB */
 };
 
 /* The power of two that holds `least` blocks with no more than a share of the span left over; `most` blocks will do. */

@@ -55,7 +55,7 @@ HYP_INLINE size_t hypi_class_tag(unsigned c) { return (size_t)c * 16; }
 
 /* The tag of the class that serves a request of up to HYPI_TABLE_LIMIT bytes, at (bytes + 15) / 16. Computing it takes a
  * branch at 512 bytes, which programs of mixed sizes mispredict: a third of the time of churn.10000.1K. */
-#define HYPI_TABLE_LIMIT ((size_t)1024)
+#define HYPI_TABLE_LIMIT ((size_t)8192)
 extern HYP_HIDDEN const uint16_t hypi_tag_table[HYPI_TABLE_LIMIT / 16 + 1];
 
 /* Slices of a span of this class. Small blocks: the power of two that holds at least 16 blocks (8 of the larger)

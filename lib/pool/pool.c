@@ -238,13 +238,11 @@ void *hypi_pool_alloc(hyp_pool *pool, size_t bytes, size_t alignment, bool zero)
 	}
 }
 
-_Static_assert(HYPI_TABLE_LIMIT < HYPI_LEAST_THRESHOLD, "no threshold cuts the table's sizes off");
-
 void *hyp_pool_malloc(hyp_pool *pool, size_t bytes) {
 	if (HYP_LIKELY(hypi_self.pool_serial == pool->engine.front_serial)) {
-		/* The table's sizes are below any threshold: comparing them with it is left to the larger ones. A threshold, which
-		 * is at most HYPI_SMALL_LIMIT, may cut a class in two: a list may hold blocks of it all the same. */
-		if (HYP_LIKELY(bytes <= HYPI_TABLE_LIMIT) || HYP_LIKELY(bytes < pool->engine.threshold_bytes)) {
+		/* Small sizes are below any threshold: comparing them with it is left to the larger ones. A threshold, which is at
+		 * most HYPI_SMALL_LIMIT, may cut a class in two: a list may hold blocks of it all the same. */
+		if (HYP_LIKELY(bytes < HYPI_LEAST_THRESHOLD) || HYP_LIKELY(bytes < pool->engine.threshold_bytes)) {
 			void *p = hypi_list_pop(hypi_list_for(hypi_self.pool_heap, bytes));
 			if (HYP_LIKELY(p != NULL)) return p;
 		}
